@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from unet_batch.cluster.config import ClusterConfig
+from unet_batch.cluster.local import connect
+from unet_batch.errors import InputError, MissingError
+
+
+def test_workers_inside_the_driver():
+    with connect(ClusterConfig(processes=False, concurrency=3)) as client:
+        assert list(client.nthreads().values()) == [3]
+        assert client.submit(sum, [1, 2]).result() == 3
+
+
+def test_a_running_cluster_is_joined_by_address_or_file(tmp_path):
+    with connect(ClusterConfig()) as owner:
+        path = tmp_path / "scheduler.json"
+        owner.write_scheduler_file(str(path))
+        for scheduler in (str(path), json.loads(path.read_text())["address"]):
+            with connect(ClusterConfig(scheduler=scheduler)) as guest:
+                assert guest.nthreads() == owner.nthreads()
+        assert owner.nthreads(), "a guest that leaves must not take the cluster with it"
+
+
+def test_a_scheduler_file_that_is_not_there():
+    with (
+        pytest.raises(MissingError, match="no such scheduler file"),
+        connect(ClusterConfig(scheduler="no.json")),
+    ):
+        pass
+
+
+def test_nobody_at_the_address():
+    config = ClusterConfig(scheduler="tcp://127.0.0.1:9", start_timeout=1)
+    with pytest.raises(InputError, match="no Dask scheduler answers"), connect(config):
+        pass
+
+
+def test_nobody_at_the_address_of_a_scheduler_file(tmp_path):
+    path = tmp_path / "scheduler.json"
+    path.write_text(json.dumps({"address": "tcp://127.0.0.1:9"}))
+    config = ClusterConfig(scheduler=str(path), start_timeout=1)
+    with pytest.raises(InputError, match="no Dask scheduler answers"), connect(config):
+        pass

@@ -1,0 +1,65 @@
+"""A Dask client: of a cluster that lives as long as this run, or of one that is there already."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+from distributed import Client, LocalCluster
+
+from unet_batch.cluster.config import ClusterConfig
+from unet_batch.errors import InputError, MissingError
+
+SETTINGS = {
+    # A block that kills its worker is found by this package's own ladder of tries, not by killing four.
+    "distributed.scheduler.allowed-failures": 0,
+    # Blocks are bounded by the plan; pausing or killing a worker for the memory that it maps helps nobody.
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+}
+
+
+@contextmanager
+def connect(config: ClusterConfig) -> Iterator[Client]:
+    """A client; workers that were started for it end with it.
+
+    Raises:
+        InputError: nobody answers at the address.
+        MissingError: the scheduler file does not exist.
+    """
+    if config.scheduler is None:
+        with dask.config.set(SETTINGS), _local(config) as cluster, Client(cluster) as client:
+            yield client
+    else:
+        with _existing(config.scheduler, config.start_timeout) as client:
+            yield client
+
+
+def _local(config: ClusterConfig) -> LocalCluster:
+    return LocalCluster(
+        n_workers=config.workers,
+        threads_per_worker=config.concurrency,
+        processes=config.processes,
+        memory_limit=0,
+        dashboard_address=config.dashboard,
+        host="127.0.0.1" if config.processes else None,
+        silence_logs=logging.ERROR,
+    )
+
+
+def _existing(scheduler: str, timeout: float) -> Client:
+    if "://" not in scheduler and not Path(scheduler).exists():
+        raise MissingError(
+            f"{scheduler}: no such scheduler file; start `dask scheduler --scheduler-file` first"
+        )
+    try:
+        if "://" in scheduler:
+            return Client(scheduler, timeout=timeout)
+        return Client(scheduler_file=scheduler, timeout=timeout)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{scheduler}: no Dask scheduler answers ({error}); check the address and that it is running"
+        ) from None

@@ -1,0 +1,61 @@
+"""Every error that a person can cause or must act on.
+
+UnetBatchError
+├── InputError (ValueError)          a value that cannot be used
+│   ├── ConfigError                  a YAML file or setting
+│   ├── SpecError                    a network description
+│   └── CheckpointError              a weights file
+├── MissingError (FileNotFoundError) a path that is not there
+├── FormatError (ValueError)         a file that is not what it should be
+├── DamageError (ValueError)         stored data that fails its checksum
+├── OutputError (OSError)            a place that cannot be written
+├── PlanMismatchError (ValueError)   a store that belongs to another plan
+└── StoreBusyError (BlockingIOError) a store that another driver writes
+
+Each message says what is wrong, where, and the cure, in one line. The command line prints it and exits
+with code 2; no traceback reaches a person for a mistake of theirs.
+"""
+
+
+class UnetBatchError(Exception):
+    """Base of all errors of this package."""
+
+
+class InputError(UnetBatchError, ValueError):
+    """A value that cannot be used."""
+
+
+class ConfigError(InputError):
+    """A YAML file or a setting that cannot be used."""
+
+
+class SpecError(InputError):
+    """A network description that no network can follow."""
+
+
+class CheckpointError(InputError):
+    """A weights file that is damaged, foreign or unusable."""
+
+
+class MissingError(UnetBatchError, FileNotFoundError):
+    """A path that does not exist."""
+
+
+class FormatError(UnetBatchError, ValueError):
+    """A file that is not what its place or name says."""
+
+
+class DamageError(UnetBatchError, ValueError):
+    """Stored data that fails its checksum."""
+
+
+class OutputError(UnetBatchError, OSError):
+    """A place that cannot be written."""
+
+
+class PlanMismatchError(UnetBatchError, ValueError):
+    """A store that belongs to another plan."""
+
+
+class StoreBusyError(UnetBatchError, BlockingIOError):
+    """A store that another driver is writing."""

@@ -1,0 +1,1 @@
+"""Blocks to workers: which block is tried where and when. Knows nothing of images or networks."""

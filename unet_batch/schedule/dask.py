@@ -1,0 +1,188 @@
+"""Blocks to Dask workers: packets of consecutive blocks, few in flight, each future released at once.
+
+A block that fails climbs a ladder: alone in a packet, on a worker that it has not failed on, with nothing
+else in flight; then its event is ``failed`` and the run goes on. A worker that dies fails its packets'
+blocks in the same way, so that a block that kills workers is found and set aside, and its neighbours in
+the packet are not.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from distributed import Client, Future, as_completed, get_worker
+from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker
+
+from unet_batch.schedule.events import Event, Stop, Work, attempt, describe
+
+logger = logging.getLogger(__name__)
+
+Packet = tuple[int, ...]
+LADDER = ("again", "elsewhere", "alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How much work one task holds and how many tasks are on their way.
+
+    Attributes:
+        seconds: wall time that a packet should take; the scheduler's cost per task is some 0.5 ms.
+        largest: most blocks in a packet, so that a lost worker loses little.
+        ahead: packets in flight for each worker thread (one runs, the rest wait at the worker).
+    """
+
+    seconds: float = 10.0
+    largest: int = 256
+    ahead: float = 1.5
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """A block that failed: how often, on whom, and what it said last."""
+
+    event: Event
+    tries: int = 0
+    workers: set[str] = field(default_factory=set)
+
+
+def run(
+    client: Client,
+    work: Work,
+    numbers: Iterable[int],
+    stop: Stop = lambda: False,
+    packing: Packing = Packing(),
+) -> Iterator[Event]:
+    """Events of all ``numbers`` in the order in which workers end them. Workers may join and leave."""
+    return _Run(client, work, deque(numbers), packing).events(stop)
+
+
+def ordinal() -> int:
+    """Position of this worker among those of its machine, as its name tells; 0 outside a worker."""
+    try:
+        name = str(get_worker().name)
+    except ValueError:
+        return 0
+    digits = name.rsplit("-", 1)[-1]
+    return int(digits) if digits.isdigit() else 0
+
+
+def run_packet(work: Work, packet: Packet) -> list[Event]:
+    """On a worker: the blocks of a packet in turn."""
+    worker = get_worker().address
+    return [attempt(work, number, worker) for number in packet]
+
+
+class _Run:
+    """One pass over the blocks; all state lives in the driver."""
+
+    def __init__(self, client: Client, work: Work, waiting: deque[int], packing: Packing) -> None:
+        self.client, self.work, self.waiting, self.packing = client, work, waiting, packing
+        self.flying: dict[Future, Packet] = {}
+        self.troubles: dict[int, _Trouble] = {}
+        self.retries: deque[int] = deque()
+        self.last_resort: deque[int] = deque()
+        self.block_seconds: float | None = None
+        self.threads, self.counted = 1, -1.0
+
+    def events(self, stop: Stop) -> Iterator[Event]:
+        completed = as_completed(raise_errors=False)
+        self._launch(completed, stop)
+        while self.flying:
+            future = next(completed)
+            packet = self.flying.pop(future)
+            outcome = _outcome(future, packet)
+            future.release()
+            del future
+            for event in outcome:
+                yield from self._settle(event)
+            self._launch(completed, stop)
+
+    def _settle(self, event: Event) -> Iterator[Event]:
+        """Passes an event on, unless the block gets another try."""
+        if event.status == "failed" and self._next_try(event):
+            return
+        if event.status != "failed":
+            mean = self.block_seconds
+            self.block_seconds = event.seconds if mean is None else 0.9 * mean + 0.1 * event.seconds
+        self.troubles.pop(event.number, None)
+        yield event
+
+    def _next_try(self, event: Event) -> bool:
+        trouble = self.troubles.setdefault(event.number, _Trouble(event))
+        trouble.event = event
+        trouble.workers.add(event.worker)
+        trouble.tries += 1
+        if trouble.tries > len(LADDER):
+            return False
+        logger.warning("block %d failed, trying %s: %s", event.number, LADDER[trouble.tries - 1], event.error)
+        queue = self.last_resort if LADDER[trouble.tries - 1] == "alone" else self.retries
+        queue.append(event.number)
+        return True
+
+    def _launch(self, completed: as_completed, stop: Stop) -> None:
+        """Fills the flight up to its bound; the last resorts fly when nothing else does."""
+        if stop():
+            return
+        bound = max(2, round(self._count_threads() * self.packing.ahead))
+        while len(self.flying) < bound and (packet := self._next_packet()):
+            self._submit(completed, packet)
+        if not self.flying and self.last_resort:
+            self._submit(completed, (self.last_resort.popleft(),))
+
+    def _count_threads(self) -> int:
+        """Threads of all workers, asked of the scheduler at most once a second: workers join and leave."""
+        if time.monotonic() - self.counted > 1.0:
+            self.threads, self.counted = max(1, sum(self.client.nthreads().values())), time.monotonic()
+        return self.threads
+
+    def _next_packet(self) -> Packet:
+        if self.retries:
+            return (self.retries.popleft(),)
+        packet = tuple(islice(self.waiting, self._packet_size()))
+        for _ in packet:
+            self.waiting.popleft()
+        return packet
+
+    def _packet_size(self) -> int:
+        """Blocks for the time a packet should take, and few enough that all threads end together."""
+        if self.block_seconds is None:
+            return 1
+        by_time = self.packing.seconds / max(self.block_seconds, 1e-6)
+        fair_share = len(self.waiting) / (4 * self.threads)
+        return max(1, int(min(by_time, fair_share, self.packing.largest)))
+
+    def _submit(self, completed: as_completed, packet: Packet) -> None:
+        future = self.client.submit(
+            run_packet,
+            self.work,
+            packet,
+            pure=False,
+            workers=self._elsewhere(packet),
+            allow_other_workers=True,
+        )
+        self.flying[future] = packet
+        completed.add(future)
+
+    def _elsewhere(self, packet: Packet) -> list[str]:
+        """Workers that a block has not failed on, from its third try on; none named where any will do."""
+        trouble = self.troubles.get(packet[0])
+        if trouble is None or trouble.tries < LADDER.index("elsewhere") + 1:
+            return []
+        return [address for address in self.client.nthreads() if address not in trouble.workers]
+
+
+def _outcome(future: Future, packet: Packet) -> list[Event]:
+    """The packet's events; if the packet itself was lost, a failed event for each of its blocks."""
+    try:
+        return list(future.result())
+    except KilledWorker as error:
+        lost = Event(0, "failed", error="worker died", worker=error.last_worker.address)
+    except FutureCancelledError as error:
+        lost = Event(0, "failed", error=f"task was cancelled: {error}")
+    except Exception as error:  # noqa: BLE001 - a packet may be lost in any way; its blocks are tried again
+        lost = Event(0, "failed", error=describe(error))
+    return [replace(lost, number=number) for number in packet]
