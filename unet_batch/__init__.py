@@ -1,0 +1,48 @@
+"""U-Net segmentation of images too big for one machine: Zarr in, exact seam-free Zarr masks out.
+
+The public names below are imported when they are first used, so ``import unet_batch`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unet_batch.ingest.config import IngestConfig as IngestConfig
+    from unet_batch.ingest.run import ingest as ingest
+    from unet_batch.models.build import build as build
+    from unet_batch.models.checkpoint import load_checkpoint as load_checkpoint
+    from unet_batch.models.checkpoint import save_checkpoint as save_checkpoint
+    from unet_batch.models.spec import ModelSpec as ModelSpec
+    from unet_batch.predict.config import PredictConfig as PredictConfig
+    from unet_batch.predict.run import predict as predict
+    from unet_batch.predict.status import status as status
+    from unet_batch.predict.verify import verify as verify
+    from unet_batch.products.evaluate import evaluate as evaluate
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "IngestConfig": "unet_batch.ingest.config",
+    "ModelSpec": "unet_batch.models.spec",
+    "PredictConfig": "unet_batch.predict.config",
+    "build": "unet_batch.models.build",
+    "evaluate": "unet_batch.products.evaluate",
+    "load_checkpoint": "unet_batch.models.checkpoint",
+    "save_checkpoint": "unet_batch.models.checkpoint",
+    "status": "unet_batch.predict.status",
+    "verify": "unet_batch.predict.verify",
+}
+
+__all__ = [*_HOMES, "__version__", "ingest", "predict"]  # noqa: PLE0604 - the keys are strings
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ingest", "predict"):
+        return importlib.import_module(f"unet_batch.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'unet_batch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,18 +9,20 @@ the packet are not.
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TypeVar, cast
 
 from distributed import Client, Future, as_completed, get_worker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
-from unet_batch.schedule.events import Event, Stop, Work, attempt, describe
+from unet_batch.schedule.events import FATAL, Event, Stop, Work, attempt, describe
 
 logger = logging.getLogger(__name__)
 
+ResultT = TypeVar("ResultT")
 Packet = tuple[int, ...]
 LADDER = ("again", "elsewhere", "alone")
 
@@ -58,6 +60,15 @@ def run(
 ) -> Iterator[Event]:
     """Events of all ``numbers`` in the order in which workers end them. Workers may join and leave."""
     return _Run(client, work, deque(numbers), packing).events(stop)
+
+
+def ask(client: Client, function: Callable[[], ResultT]) -> ResultT:
+    """The result of ``function()`` on some worker; its errors are raised here."""
+    future = client.submit(function, pure=False)
+    try:
+        return cast("ResultT", future.result())
+    finally:
+        future.release()
 
 
 def ordinal() -> int:
@@ -183,6 +194,8 @@ def _outcome(future: Future, packet: Packet) -> list[Event]:
         lost = Event(0, "failed", error="worker died", worker=error.last_worker.address)
     except FutureCancelledError as error:
         lost = Event(0, "failed", error=f"task was cancelled: {error}")
+    except FATAL:
+        raise
     except Exception as error:  # noqa: BLE001 - a packet may be lost in any way; its blocks are tried again
         lost = Event(0, "failed", error=describe(error))
     return [replace(lost, number=number) for number in packet]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from unet_batch.errors import FormatError, InputError, MissingError, OutputError
+
 Status = Literal["done", "skipped", "failed"]
 Stop = Callable[[], bool]
 
@@ -53,11 +55,17 @@ class Executor(Protocol):
         """Events of all ``numbers``; once ``stop()`` is true no new block is begun, running ones end."""
 
 
+# Not the block's fault: a full disk or a missing file would fail every other block too. They end the run.
+FATAL = (InputError, MissingError, FormatError, OutputError)
+
+
 def attempt(work: Work, number: int, worker: str = "") -> Event:
-    """The event of one try; an exception becomes a ``failed`` event with the place where it was raised."""
+    """The event of one try; an exception becomes a ``failed`` event, unless it is ``FATAL``."""
     started = time.perf_counter()
     try:
         event = work(number)
+    except FATAL:
+        raise
     except Exception as error:  # noqa: BLE001 - a block may fail in any way; its event carries the error
         event = Event(number, "failed", error=describe(error))
     return replace(event, seconds=time.perf_counter() - started, worker=worker)

@@ -1,0 +1,151 @@
+"""Devices and precisions by name; prepared networks compute what the module computes."""
+
+import builtins
+import shutil
+
+import pytest
+import torch
+
+from unet_batch.errors import InputError
+from unet_batch.models.build import build
+from unet_batch.models.cpu import cpu_has_bf16
+from unet_batch.models.device import fold_batch_norm, prepare, resolve_device, resolve_precision
+from unet_batch.models.spec import ModelSpec
+
+
+def small(dims=2, norm="batch"):
+    torch.manual_seed(0)
+    spec = ModelSpec(dims=dims, in_channels=2, classes=["a", "b"], width=4, depth=2, norm=norm)
+    model = build(spec)
+    model(torch.randn(4, 2, *[spec.input_size(8)] * dims))  # moves batch norm's running statistics
+    return model.eval(), spec
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "cpu:1", "cuda:", "cuda:99", ""])
+def test_devices_that_are_not_there(name):
+    with pytest.raises(InputError, match="device"):
+        resolve_device(name)
+
+
+def test_devices_that_are_there(monkeypatch):
+    assert resolve_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [resolve_device(name) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+
+
+def test_precisions():
+    assert resolve_precision("bf16", "cpu") == "bf16"
+    assert resolve_precision("fp16", "cuda:0") == "fp16"
+    assert resolve_precision("auto", "cpu") == ("bf16" if cpu_has_bf16() else "fp32")
+    for name in ("fp16", "int8"):
+        with pytest.raises(InputError, match=f"precision {name}"):
+            resolve_precision(name, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "able"),
+    [
+        ("flags\t: fpu avx512_bf16 sse\n", True),
+        ("flags : amx_bf16\n", True),
+        ("flags : avx2\n", False),
+        ("", False),
+    ],
+)
+def test_bf16_of_a_cpu(tmp_path, text, able):
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert cpu_has_bf16(path) is able
+    assert not cpu_has_bf16(tmp_path / "none")
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_folding_changes_nothing_but_the_norms(dims):
+    model, spec = small(dims)
+    x = torch.randn(1, 2, *[spec.input_size(8)] * dims)
+    folded = fold_batch_norm(model)
+    kinds = {type(module).__name__ for module in folded.modules()}
+    assert not any(kind.startswith("BatchNorm") for kind in kinds)
+    assert any(type(module).__name__.startswith("BatchNorm") for module in model.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("backend", ["eager", "openvino"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1)])
+def test_prepared_networks_compute_the_same(dims, backend, precision, tolerance):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    model, spec = small(dims)
+    x = torch.randn(2, 2, *[spec.input_size(8)] * dims)
+    before = [parameter.clone() for parameter in model.parameters()]
+    ready = prepare(model, spec, "cpu", precision, backend, x.shape, threads=2)
+    with torch.inference_mode():
+        wanted = model(x)
+    found = ready(x)
+    assert found.dtype == torch.float32
+    assert (found - wanted).abs().max() < tolerance * wanted.std()
+    assert torch.equal(found, ready(x))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's, of itself
+def test_a_compiled_network_computes_the_same():
+    torch.manual_seed(0)
+    spec = ModelSpec(in_channels=1, classes=["a", "b"], width=2, depth=1)
+    model, x = build(spec).eval(), torch.randn(1, 1, *[spec.input_size(8)] * 2)
+    ready = prepare(model, spec, "cpu", "fp32", "compile", x.shape)
+    with torch.inference_mode():
+        torch.testing.assert_close(ready(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_call_uses_the_planned_threads():
+    model, spec = small()
+    x = torch.randn(1, 2, *[spec.input_size(8)] * 2)
+    ready = prepare(model, spec, "cpu", "fp32", "eager", x.shape, threads=1)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        ready(x)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_openvino_refuses_what_it_cannot_do(monkeypatch):
+    model, spec = small()
+    shape = (1, 2, *[spec.input_size(8)] * 2)
+    with pytest.raises(InputError, match="runs on the CPU, not on cuda"):
+        prepare(model, spec, "cuda", "bf16", "openvino", shape)
+    with pytest.raises(InputError, match="no fp16"):
+        prepare(model, spec, "cpu", "fp16", "openvino", shape)
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "openvino":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(InputError, match=r"not installed; pip install 'unet-batch\[fast\]'"):
+        prepare(model, spec, "cpu", "fp32", "openvino", shape)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_gpu_computes_the_same(dims, precision):
+    model, spec = small(dims)
+    x = torch.randn(2, 2, *[spec.input_size(8)] * dims)
+    ready = prepare(model, spec, "cuda", precision, "eager", x.shape)
+    with torch.inference_mode():
+        wanted = model(x)
+    found = ready(x.cuda())
+    tolerance = 1e-4 if precision == "fp32" else 0.1
+    assert (found.cpu() - wanted).abs().max() < tolerance * wanted.std()
+    assert torch.equal(found, ready(x.cuda()))

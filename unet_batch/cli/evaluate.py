@@ -1,0 +1,33 @@
+"""``unet-batch evaluate``."""
+
+from pathlib import Path
+
+import click
+
+from unet_batch.cli import options
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("truth", type=click.Path(path_type=Path))
+@click.option("--ignore", type=int, default=None, help="Truth value that is left out; default: no data.")
+@options.as_json
+def command(out: Path, truth: Path, ignore: int | None, as_json: bool) -> None:
+    """Compare the mask store OUT with the labels in the Zarr TRUTH, streamed."""
+    from unet_batch.products.evaluate import evaluate  # noqa: PLC0415 - imported when it runs
+
+    found = evaluate(out, truth, ignore=ignore)
+    if as_json:
+        options.echo_json(found.to_json())
+        return
+    click.echo(f"{'class':<20} {'dice':>7} {'iou':>7} {'precis.':>7} {'recall':>7} {'pixels':>14}")
+    for name, one in found.classes.items():
+        scores = " ".join(_score(s) for s in (one.dice, one.iou, one.precision, one.recall))
+        click.echo(f"{name:<20} {scores} {one.pixels:>14,}")
+    click.echo(f"{'mean':<20} {_score(found.mean_dice)} {_score(found.mean_iou)}")
+    click.echo(f"accuracy {_score(found.accuracy).strip()} over {found.pixels:,} pixels", nl=False)
+    click.echo(f"; {found.ignored:,} left out by the truth, {found.unpredicted:,} without a prediction")
+
+
+def _score(value: float | None) -> str:
+    return f"{'-':>7}" if value is None else f"{value:7.4f}"

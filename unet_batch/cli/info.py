@@ -1,0 +1,32 @@
+"""``unet-batch info``."""
+
+from pathlib import Path
+
+import click
+
+from unet_batch.cli import options
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@options.axes
+@options.as_json
+def command(path: Path, axes: str | None, as_json: bool) -> None:
+    """Print what the image at PATH (a foreign file or Zarr) is, without reading its pixels."""
+    from unet_batch.config import validate  # noqa: PLC0415 - what a verb needs is imported when it runs
+    from unet_batch.ingest.config import IngestConfig  # noqa: PLC0415
+    from unet_batch.ingest.info import info  # noqa: PLC0415
+
+    found = info(path, validate(IngestConfig, {"axes": axes}, where="--axes"))
+    if as_json:
+        options.echo_json(found)
+        return
+    for key, value in found.items():
+        if value not in (None, [], {}):
+            click.echo(f"{key:>14}: {_text(value)}")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {one:g}" for key, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,61 @@
+"""Options that several verbs share."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+CallT = TypeVar("CallT", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+axes = click.option("--axes", metavar="LETTERS", help="Axes of a plain Zarr array, e.g. zyx or cyx.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="No progress.")
+json_lines = click.option(
+    "--json-lines", is_flag=True, help="Progress as JSON lines on stdout, for batch logs."
+)
+
+
+def settings(kind: str) -> Callable[[CallT], CallT]:
+    """``--config`` and ``--set`` of a verb; ``unet-batch schema KIND`` prints what they may say."""
+
+    def wrap(function: CallT) -> CallT:
+        option = click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help=f"Override one setting; see `unet-batch schema {kind}`.",
+        )
+        path = click.Path(path_type=Path)
+        return option(
+            click.option("--config", "config_file", type=path, help="YAML with settings.")(function)
+        )
+
+    return wrap
+
+
+def echo_json(value: Any) -> None:
+    """Print a dataclass or plain values as JSON."""
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    click.echo(json.dumps(plain, indent=2, default=str))
+
+
+def count_of(number: float) -> str:
+    """A number with a unit prefix: 3.1 M."""
+    for prefix in ("", "k", "M", "G", "T"):
+        if abs(number) < 1000:
+            return f"{number:.3g} {prefix}".rstrip()
+        number /= 1000
+    return f"{number:.3g} P"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 12 s, 3:05 min or 2.5 h."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} min"
+    return f"{seconds / 3600:.3g} h"

@@ -1,0 +1,98 @@
+"""How long work shows itself: a bar on stderr, JSON lines on stdout, or nothing."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LINES_EVERY = 1.0  # seconds between JSON lines
+
+
+class Display(Protocol):
+    """Where progress goes."""
+
+    def update(self, done: int, total: int, pixels: int, seconds: float) -> None:
+        """Blocks done of a total, pixels done so far, seconds since the start."""
+        ...
+
+    def tell(self, message: str) -> None:
+        """Something that a person should read."""
+        ...
+
+
+class Silent:
+    """Nothing."""
+
+    def update(self, done: int, total: int, pixels: int, seconds: float) -> None:
+        """Show nothing."""
+
+    def tell(self, message: str) -> None:
+        """Show nothing."""
+
+
+class Lines:
+    """One JSON object a line, about one a second, for batch logs."""
+
+    def __init__(self) -> None:
+        self.last = float("-inf")
+
+    def update(self, done: int, total: int, pixels: int, seconds: float) -> None:
+        """A line, unless the last one is fresh."""
+        if done < total and time.monotonic() - self.last < LINES_EVERY:
+            return
+        self.last = time.monotonic()
+        rate = pixels / seconds if seconds else 0.0
+        left = seconds / done * (total - done) if done else None
+        counts = {"blocks_done": done, "blocks_total": total, "pixels": pixels}
+        times = {"pixels_per_second": rate, "seconds": seconds, "seconds_left": left}
+        self._print("progress", {**counts, **times})
+
+    def tell(self, message: str) -> None:
+        """A line with the message."""
+        self._print("message", {"message": message})
+
+    def _print(self, event: str, values: dict[str, object]) -> None:
+        click.echo(json.dumps({"event": event, "time": time.time(), **values}))
+        sys.stdout.flush()
+
+
+class Bar:
+    """A bar with blocks, rate and time left; on a terminal it moves, in a file it is a line at the end."""
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        self.progress = progress
+        self.task = progress.add_task(what, total=None, rate="")
+
+    def update(self, done: int, total: int, pixels: int, seconds: float) -> None:
+        """Move the bar."""
+        rate = f"{pixels / seconds / 1e6:.2f} Mpx/s" if seconds else ""
+        self.progress.update(self.task, completed=done, total=total, rate=rate)
+
+    def tell(self, message: str) -> None:
+        """A line above the bar."""
+        self.progress.console.print(message, highlight=False)
+
+
+@contextmanager
+def display(what: str, *, quiet: bool, json_lines: bool) -> Iterator[Display]:
+    """The display that the options ask for, for the length of the work."""
+    if quiet:
+        yield Silent()
+    elif json_lines:
+        yield Lines()
+    else:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("blocks  {task.fields[rate]} "),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            yield Bar(progress, what)

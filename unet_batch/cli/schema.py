@@ -1,0 +1,18 @@
+"""``unet-batch schema``."""
+
+import click
+
+from unet_batch.cli import options
+from unet_batch.config import Config
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["ingest", "model", "predict"]))
+def command(kind: str) -> None:
+    """Print the JSON schema of what the YAML of KIND may say."""
+    from unet_batch.ingest.config import IngestConfig  # noqa: PLC0415 - imported when it runs
+    from unet_batch.models.spec import ModelSpec  # noqa: PLC0415
+    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
+
+    kinds: dict[str, type[Config]] = {"ingest": IngestConfig, "model": ModelSpec, "predict": PredictConfig}
+    options.echo_json(kinds[kind].model_json_schema())

@@ -1,0 +1,45 @@
+"""``unet-batch verify``."""
+
+from pathlib import Path
+
+import click
+
+from unet_batch.cli import options
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--repair", is_flag=True, help="Compute damaged blocks again.")
+@click.option("--untiled", type=click.IntRange(min=0), default=0, metavar="N", help="Compare N windows.")
+@options.as_json
+def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
+    """Re-read every block of the mask store OUT and compare its checksum; exit code 3 if any is damaged.
+
+    --untiled N also computes N random windows in one untiled pass each and keeps the largest difference to
+    the tiled answer in the store.
+    """
+    from unet_batch.predict.verify import verify  # noqa: PLC0415 - imported when it runs
+
+    found = verify(out, repair=repair)
+    values: dict[str, object] = {
+        "ok": found.ok,
+        "checked": found.checked,
+        "bad_blocks": [list(index) for index in found.bad_blocks],
+        "bad_levels": list(found.bad_levels),
+        "repaired": found.repaired,
+        "untiled_max_abs_diff": None,
+    }
+    if untiled:
+        from unet_batch.predict.untiled import compare_untiled  # noqa: PLC0415 - imports torch
+
+        difference = compare_untiled(out, untiled)
+        values["untiled_windows"] = difference.windows
+        values["untiled_max_abs_diff"] = difference.untiled_max_abs_diff
+        values["untiled_label_diff"] = difference.untiled_label_diff
+    if as_json:
+        options.echo_json(values)
+    else:
+        for key, value in values.items():
+            if value is not None:
+                click.echo(f"{key:>20}: {value}")
+    return 0 if found.ok else 3

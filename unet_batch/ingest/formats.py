@@ -1,0 +1,76 @@
+"""Which reader a file needs, by its first bytes: names lie. And where errors of decoders become ours."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
+from unet_batch.ingest.config import IngestConfig
+from unet_batch.ingest.reader import ArrangedReader
+
+ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
+_HEAD = 16
+
+
+def open_reader(path: Path, config: IngestConfig) -> ArrangedReader:
+    """The image of a foreign file.
+
+    Raises:
+        MissingError: no such file.
+        InputError: a Zarr store, or settings that do not fit the file.
+        FormatError: no known format, or damaged.
+    """
+    head = _first_bytes(path)
+    with foreign(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a decoder works around is not the person's business
+        if head.startswith(b"\x93NUMPY"):
+            from unet_batch.ingest.numpy_file import open_numpy  # noqa: PLC0415 - each decoder only when needed
+
+            return open_numpy(path, config)
+        if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+            from unet_batch.ingest.picture import open_picture  # noqa: PLC0415
+
+            return open_picture(path, config)
+        if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+            from unet_batch.ingest.tiff import open_tiff  # noqa: PLC0415
+
+            return open_tiff(path, config)
+    raise FormatError(
+        f"{path}: neither TIFF, PNG, JPEG nor .npy by its first bytes; convert it to one of them"
+    )
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a Zarr array or group lies there."""
+    return any((path / mark).is_file() for mark in ZARR_MARKS)
+
+
+@contextmanager
+def foreign(path: Path) -> Iterator[None]:
+    """Turns whatever a decoder raises over foreign bytes into a FormatError of one line."""
+    try:
+        yield
+    except UnetBatchError:
+        raise
+    except MemoryError:
+        raise FormatError(f"{path}: asks for more memory than its size can justify; it is damaged") from None
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FormatError(
+            f"{path}: cannot be decoded ({reason}); it is damaged or of an unknown flavour"
+        ) from error
+
+
+def _first_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        if is_zarr(path):
+            raise InputError(f"{path}: is already Zarr; use it directly")
+        raise FormatError(f"{path}: is a folder, not an image file; give one file")
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None

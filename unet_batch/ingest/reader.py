@@ -1,0 +1,199 @@
+"""Reader: the seam between a foreign file and the ingest loop. Knows no file format and no Zarr.
+
+A format module gives a StoredArray (pixels in the file's own axis order) and its Facts; ArrangedReader
+turns both into canonical order: channels first, then t z y x.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.errors import FormatError, InputError
+from unet_batch.tiling.box import Box
+
+PLACE_AXES = "tzyx"
+OME_AXES = "tczyx"
+SAMPLES = "s"
+"""Second channel axis: samples of a pixel (RGB) beside a true channel axis."""
+
+
+class StoredArray(Protocol):
+    """Pixels as the file keeps them, in the file's axis order."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents in stored order."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels, byte order as stored."""
+        ...
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """A fresh array of the pixels of a box inside ``shape``; thread-safe."""
+        ...
+
+    def close(self) -> None:
+        """Release files."""
+        ...
+
+
+class Reader(Protocol):
+    """One image of a foreign file, in canonical order."""
+
+    kind: str
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    channels: int
+    channel_names: tuple[str, ...]
+    pixel_size: dict[str, float]
+    unit: str | None
+    nodata: float | None
+    levels: int
+    notes: tuple[str, ...]
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """(C, *box.shape) for a box inside ``shape`` (t z y x, those that exist); thread-safe."""
+        ...
+
+    def close(self) -> None:
+        """Release files; reading afterwards is an error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a file says of itself beside its pixels.
+
+    Args:
+        kind: short name of the format.
+        axes: letters of the stored axes, of t c z y x and s (samples of a pixel).
+        levels: levels of the file's own pyramid.
+        notes: what a person should know of how the file was understood.
+    """
+
+    kind: str
+    axes: str
+    channel_names: tuple[str, ...] = ()
+    pixel_size: Mapping[str, float] = field(default_factory=dict)
+    unit: str | None = None
+    nodata: float | None = None
+    levels: int = 1
+    notes: tuple[str, ...] = ()
+
+
+class ArrangedReader:
+    """A StoredArray in canonical order, with its channels selected.
+
+    Raises:
+        FormatError: no pixels, or pixels that are not real numbers of at most 64 bits.
+        InputError: a channel that the file does not have.
+    """
+
+    def __init__(
+        self, where: str, array: StoredArray, facts: Facts, channels: tuple[int, ...] | None = None
+    ) -> None:
+        _require_pixels(where, array)
+        self._array = array
+        self._stored_axes = facts.axes
+        extent = dict(zip(facts.axes, array.shape, strict=True))
+        self.kind = facts.kind
+        self.shape = tuple(extent[a] for a in PLACE_AXES if a in extent)
+        self._place_axes = "".join(a for a in PLACE_AXES if a in extent)
+        stored = prod(extent.get(a, 1) for a in ("c", SAMPLES))
+        self._picked = _pick_channels(where, channels, stored)
+        self.channels = len(self._picked)
+        shown = extent.keys() | {"c"} if self.channels > 1 else extent.keys() - {"c"}
+        self.axes = "".join(a for a in OME_AXES if a in shown)
+        self.dtype = np.dtype(np.uint8) if array.dtype.kind == "b" else array.dtype.newbyteorder("=")
+        names = facts.channel_names
+        self.channel_names = tuple(names[c] for c in self._picked) if len(names) == stored else ()
+        self.pixel_size = {a: s for a, s in facts.pixel_size.items() if a in self._place_axes}
+        self.unit = facts.unit if self.pixel_size else None
+        self.nodata = facts.nodata
+        self.levels = facts.levels
+        self.notes = facts.notes + (("1-bit pixels are kept as 0 and 1",) if array.dtype.kind == "b" else ())
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """(C, *box.shape), a fresh contiguous array in native byte order."""
+        if not Box.of_shape(self.shape).contains(box):
+            raise ValueError(f"{box} is not inside {self.shape}")
+        region, picked = self._stored_box(box)
+        data = self._array.read(region)
+        order = [
+            self._stored_axes.index(a) for a in ("c", SAMPLES, *self._place_axes) if a in self._stored_axes
+        ]
+        data = data.transpose(order).reshape(-1, *box.shape)
+        chosen = data if picked is None else data[picked]
+        return np.ascontiguousarray(chosen, dtype=self.dtype)
+
+    def close(self) -> None:
+        """Release files."""
+        self._array.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _stored_box(self, box: Box) -> tuple[Box, list[int] | None]:
+        """The box in stored axes, and which of the channels that it reads are wanted (None: all)."""
+        spans = dict(zip(self._place_axes, zip(box.start, box.stop, strict=True), strict=True))
+        extent = dict(zip(self._stored_axes, self._array.shape, strict=True))
+        lowest = 0
+        channel_axes = [a for a in ("c", SAMPLES) if a in extent]
+        if len(channel_axes) == 1:
+            lowest = min(self._picked)
+            spans[channel_axes[0]] = (lowest, max(self._picked) + 1)
+        spans = {a: spans.get(a, (0, extent[a])) for a in self._stored_axes}
+        region = Box(tuple(s[0] for s in spans.values()), tuple(s[1] for s in spans.values()))
+        picked = [c - lowest for c in self._picked]
+        read = prod(spans[a][1] - spans[a][0] for a in channel_axes)
+        return region, None if picked == list(range(read)) else picked
+
+
+def default_axes(where: str, ndim: int, override: str | None) -> str:
+    """Axes of a file that names none: ``override``, or yx for two dimensions.
+
+    Raises:
+        InputError: more than two dimensions without ``override``, or an override of another length.
+    """
+    axes = override if override is not None else "yx"
+    if len(axes) == ndim and ndim >= 2:
+        return axes
+    if override is None:
+        raise InputError(
+            f"{where}: has {ndim} dimensions without names; name them, such as --axes {'tczyx'[-ndim:]}"
+        )
+    raise InputError(
+        f"{where}: has {ndim} dimensions, but axes {override!r} names {len(override)}; name each once"
+    )
+
+
+def _pick_channels(where: str, wanted: tuple[int, ...] | None, stored: int) -> tuple[int, ...]:
+    if wanted is None:
+        return tuple(range(stored))
+    if max(wanted) >= stored:
+        raise InputError(
+            f"{where}: has channels 0 to {stored - 1}, no channel {max(wanted)}; mend `channels`"
+        )
+    return wanted
+
+
+def _require_pixels(where: str, array: StoredArray) -> None:
+    if prod(array.shape) == 0:
+        raise FormatError(f"{where}: the image is empty (shape {array.shape}); give a file with pixels")
+    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
+        raise FormatError(
+            f"{where}: pixels of type {array.dtype} cannot be used; convert them to integers or floats first"
+        )

@@ -1,0 +1,109 @@
+"""Building blocks that 2-D and 3-D networks share. The only place that knows which torch class is which.
+
+Shapes: N batch, C channels, then the spatial axes (YX or ZYX).
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Dims = Literal[2, 3]
+Norm = Literal["none", "batch", "instance", "group"]
+
+_CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_UP: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POOL: dict[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_LINEAR = {2: "bilinear", 3: "trilinear"}
+
+
+def convolution(dims: Dims, channels_in: int, channels_out: int, size: int, padding: int = 0) -> nn.Module:
+    """A convolution of ``size`` pixels per axis, zero-padded by ``padding``."""
+    return _CONV[dims](channels_in, channels_out, size, padding=padding)
+
+
+def convolutions(dims: Dims, channels: Sequence[int], padding: int, norm: Norm) -> nn.Sequential:
+    """3-px convolution, norm and ReLU for each step of ``channels``."""
+    layers: list[nn.Module] = []
+    for channels_in, channels_out in pairwise(channels):
+        layers.append(convolution(dims, channels_in, channels_out, 3, padding))
+        layers.extend(_normalisation(dims, channels_out, norm))
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def pooling(dims: Dims) -> nn.Module:
+    """2-px maximum pooling."""
+    return _POOL[dims](2)
+
+
+def transposed(dims: Dims, channels_in: int, channels_out: int, bias: bool) -> nn.Module:
+    """2-px up-convolution: each coarse pixel alone makes its fine ones."""
+    return _UP[dims](channels_in, channels_out, 2, stride=2, bias=bias)
+
+
+class InterpolatedUp(nn.Module):
+    """1-px convolution and linear interpolation to twice the size.
+
+    ``crop`` removes the outermost pixel per side, where interpolation clamps to the edge and so would differ
+    from what a larger tile gives.
+    """
+
+    def __init__(self, dims: Dims, channels_in: int, channels_out: int, bias: bool, crop: bool) -> None:
+        super().__init__()
+        self.conv = _CONV[dims](channels_in, channels_out, 1, bias=bias)
+        self.mode = _LINEAR[dims]
+        self.crop = crop
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Up-sample (N, C, *spatial)."""
+        # The two commute (interpolation weights sum to one); on the coarse grid the convolution is cheaper.
+        fine = nn.functional.interpolate(self.conv(x), scale_factor=2.0, mode=self.mode, align_corners=False)
+        return centre_crop(fine, [size - 2 for size in fine.shape[2:]]) if self.crop else fine
+
+
+def centre_crop(x: Tensor, size: Sequence[int]) -> Tensor:
+    """The centre of ``x`` (N, C, *spatial) with ``size`` pixels on the spatial axes; a view."""
+    for axis, wanted in enumerate(size, start=2):
+        x = x.narrow(axis, (x.shape[axis] - wanted) // 2, wanted)
+    return x
+
+
+def initialise(model: nn.Module) -> None:
+    """He initialisation: normal weights of std sqrt(2 / N), N inputs to a unit; zero biases.
+
+    Source: arXiv:1502.01852, as the U-Net paper asks.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+            nn.init.normal_(module.weight, std=math.sqrt(2 / _inputs_of(module)))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _inputs_of(module: nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d) -> float:
+    taps: float = math.prod(module.kernel_size)
+    if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):
+        taps /= math.prod(module.stride)  # of a transposed kernel only every stride-th tap meets a unit
+    return module.in_channels * taps
+
+
+def _normalisation(dims: Dims, channels: int, norm: Norm) -> list[nn.Module]:
+    match norm:
+        case "batch":
+            return [nn.BatchNorm2d(channels) if dims == 2 else nn.BatchNorm3d(channels)]
+        case "instance":
+            kind = nn.InstanceNorm2d if dims == 2 else nn.InstanceNorm3d
+            return [kind(channels, affine=True)]
+        case "group":
+            return [nn.GroupNorm(math.gcd(8, channels), channels)]
+        case _:
+            return []
+
+
+def channels_last(dims: Dims) -> torch.memory_format:
+    """The memory format that convolutions of ``dims`` dimensions run fastest in."""
+    return torch.channels_last if dims == 2 else torch.channels_last_3d

@@ -1,0 +1,60 @@
+"""Normalisation that training and prediction share: one offset and scale per channel, never per tile.
+
+Shapes: N batch, C channels, then the spatial axes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.models.spec import MeanStd, ModelSpec, Percentiles
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PercentilesOf = Callable[[Sequence[float]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """y = (x - offset) * scale, one pair per channel."""
+
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+def affine_for(spec: ModelSpec, percentiles_of: PercentilesOf) -> Affine:
+    """What ``spec`` asks of one image; ``percentiles_of(q)`` gives the image's (C, len(q)) if that is needed.
+
+    A channel without range (constant, or without any data) is shifted only: its scale is 1.
+    """
+    match spec.normalisation:
+        case MeanStd(mean=mean, std=std):
+            repeat_mean, repeat_std = spec.in_channels // len(mean), spec.in_channels // len(std)
+            return Affine(mean * repeat_mean, tuple(1 / value for value in std) * repeat_std)
+        case Percentiles(percentiles=wanted):
+            rows = np.asarray(percentiles_of(wanted), dtype=np.float64).tolist()
+            pairs = [_stretch(low, high) for low, high in rows]
+            return Affine(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
+        case _:
+            return Affine((0.0,) * spec.in_channels, (1.0,) * spec.in_channels)
+
+
+def apply(x: "Tensor", affine: Affine) -> "Tensor":
+    """``x`` (N, C, *spatial) of any real type as normalised float32, on its own device."""
+    import torch  # noqa: PLC0415 - the affine itself needs none
+
+    per_channel = (1, -1) + (1,) * (x.ndim - 2)
+    offset = torch.tensor(affine.offset, dtype=torch.float32, device=x.device).view(per_channel)
+    scale = torch.tensor(affine.scale, dtype=torch.float32, device=x.device).view(per_channel)
+    return (x.to(torch.float32) - offset) * scale
+
+
+def _stretch(low: float, high: float) -> tuple[float, float]:
+    if not (isfinite(low) and isfinite(high)):
+        return 0.0, 1.0
+    return low, 1 / (high - low) if high > low else 1.0

@@ -1,0 +1,163 @@
+"""What a worker does with a block: read, predict, write. One PredictWork serves all blocks of a run."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.predict.foreground import Foreground
+from unet_batch.predict.plan import Plan
+from unet_batch.predict.predictor import Predictor
+from unet_batch.predict.resources import CACHE_BYTES
+from unet_batch.schedule.dask import ordinal
+from unet_batch.schedule.events import Event
+from unet_batch.store.cache import ChunkCache, ReadCount
+from unet_batch.store.image import Image
+from unet_batch.store.masks import Masks
+from unet_batch.tiling import Block, Box, border
+
+
+@dataclass(frozen=True, slots=True)
+class PredictWork:
+    """Predicts a block. Travels to workers; what it opens there stays open for the worker's life.
+
+    Attributes:
+        plan: what to compute.
+        image: path of the image.
+        masks: path of the store.
+        models: paths of the checkpoints, in the plan's order.
+        device: ``cpu``, ``cuda`` (each worker takes the one of its number) or ``cuda:N``.
+        threads: CPU threads of the network; None leaves the library's choice.
+    """
+
+    plan: Plan
+    image: str
+    masks: str
+    models: tuple[str, ...]
+    device: str
+    threads: int | None
+
+    def __call__(self, number: int) -> Event:
+        """Block ``number`` from the image to the store."""
+        return _tools_of(self).process(number)
+
+
+class _Tools:
+    """What one process needs for its blocks, opened once and shared by its threads."""
+
+    def __init__(self, work: PredictWork) -> None:
+        self.plan = work.plan
+        self.image = Image.open(work.image, axes=work.plan.image.axes, level=work.plan.image.level)
+        self.masks = Masks.open(work.masks, writable=True)
+        self.foreground = Foreground.open(work.plan, self.image)
+        self.cache = ChunkCache(CACHE_BYTES)
+        self.device = threading.Lock()
+        self.predictor = Predictor(
+            work.plan,
+            work.models,
+            _own_device(work.device),
+            work.threads,
+            self.masks.one_pass_levels,
+            self.masks.layout.fill,
+        )
+
+    def process(self, number: int) -> Event:
+        """Read, predict and write one block."""
+        block = self.plan.tiling.at(number)
+        watch = _Watch()
+        with watch("read"):
+            if self.foreground.is_background(block.box):
+                return Event(number, "skipped", stages=watch.seconds)
+            source = _CachedSource(self.image, self.cache, self._interior(block), self.plan.image.channels)
+            read_box = self.plan.tiling.read_box(block.box)
+            hull = border.read(source, read_box, self.plan.compute.border)
+            inside = block.box.relative_to(read_box.start).slices
+            valid = self.foreground.valid(block.box, hull[(slice(None), *inside)])
+        decoded, needed = source.count.decoded_bytes, block.box.size * hull.shape[0] * hull.itemsize
+        if valid is not None and not valid.any():
+            return Event(number, "skipped", stages=watch.seconds, decoded_bytes=decoded, needed_bytes=needed)
+        with watch("wait"):
+            self.device.acquire()
+        try:
+            with watch("network"):
+                computed = self.predictor(hull, block.box, valid)
+        finally:
+            self.device.release()
+        with watch("write"):
+            checksum = self.masks.write_block(block.box, computed.arrays)
+        return Event(
+            number,
+            "done",
+            checksum=checksum,
+            counts=computed.counts,
+            stages=watch.seconds,
+            decoded_bytes=decoded,
+            needed_bytes=needed,
+        )
+
+    def _interior(self, block: Block) -> Box:
+        """The part of a block that no neighbour reads."""
+        grid = self.plan.tiling
+        return block.box.grow(tuple(-n for n in grid.after), tuple(-n for n in grid.before))
+
+
+@dataclass(slots=True)
+class _CachedSource:
+    """An image seen through the worker's chunk cache, counting what is decoded."""
+
+    image: Image
+    cache: ChunkCache
+    interior: Box
+    channels: tuple[int, ...]
+    count: ReadCount = field(default_factory=ReadCount)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    def read(self, box: Box) -> NDArray[Any]:
+        pixels, count = self.image.read_cached(box, self.cache, self.interior, self.channels)
+        self.count += count
+        return np.asarray(pixels)
+
+
+class _Watch:
+    """Seconds by stage; nothing is logged."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+_tools: dict[PredictWork, _Tools] = {}
+_opening = threading.Lock()
+
+
+def _tools_of(work: PredictWork) -> _Tools:
+    """The tools of this process for ``work``; those of another run before it are let go."""
+    with _opening:
+        if work not in _tools:
+            _tools.clear()
+            _tools[work] = _Tools(work)
+        return _tools[work]
+
+
+def _own_device(device: str) -> str:
+    """The GPU of this worker, where every worker of a machine takes one."""
+    if device != "cuda":
+        return device
+    import torch  # noqa: PLC0415 - not needed on CPUs
+
+    return f"cuda:{ordinal() % max(1, torch.cuda.device_count())}"

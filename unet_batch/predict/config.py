@@ -1,0 +1,106 @@
+"""What a YAML file or ``--set key=value`` may say about a prediction."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from unet_batch.config import Config
+
+Auto = Literal["auto"]
+Extent = Annotated[int, Field(ge=1)]
+Range = tuple[int, int]
+
+
+def _per_axis(value: object) -> object:
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Extents = Annotated[tuple[Extent, ...], BeforeValidator(_per_axis)]
+
+
+class SkipBackground(Config):
+    """A cheap test on a coarse level: blocks in which no pixel passes are skipped before any network work.
+
+    Attributes:
+        method: ``saturation`` (max - min over channels, relative to the max; stained slides on white glass)
+            or ``variance`` (of the mean over channels, in windows of 4 x 4 coarse pixels; fluorescence).
+        threshold: a block is foreground where the measure exceeds this anywhere.
+        pixels: roughly how many pixels of level 0 one tested pixel stands for, per axis.
+    """
+
+    method: Literal["saturation", "variance"]
+    threshold: float = Field(ge=0)
+    pixels: int = Field(default=16, ge=1)
+
+
+class NodataMask(Config):
+    """A Zarr array of the image's shape (without channels): zero where there is no data."""
+
+    mask: str
+
+
+class PredictConfig(Config):
+    """Settings of one prediction; ``auto`` is decided once, in the plan.
+
+    Attributes:
+        block: output shard in pixels, one number or one per spatial axis; the unit of writing and resuming.
+        tile: pixels that one network input answers for, one number or one per spatial axis.
+        batch: tiles per network call.
+        precision: arithmetic of the network.
+        backend: ``eager`` and ``compile`` (torch) or ``openvino`` (CPU).
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: worker processes, one device each; 0 runs the plain serial loop in this process.
+        threads: CPU threads of the network in each worker.
+        concurrency: packets that a worker runs at once, so that one reads while another computes.
+        scheduler: address or scheduler file of a running Dask cluster.
+        merge: ``crop`` (exact networks) or ``blend`` overlapping tiles by weights.
+        overlap: share of a tile that overlaps the next when blending.
+        border: what networks see past the image's edge.
+        nodata: pixel value that means no data (all channels), ``nan``, or a mask; None takes the image's own.
+        skip_background: a foreground test on a coarse level.
+        roi: [start, stop] in pixels for each axis but the channels; only this is computed.
+        channels: numbers or names of the image's channels, in the order that the network takes.
+        level: level of the image's pyramid to predict on.
+        probabilities: keep all class probabilities as uint8 (value / 254; 255 is no data).
+        confidence: keep the probability of the winning class in the same way.
+        tta: average over flips of every tile.
+        levels: levels of the mask's pyramid, the full one included.
+        chunk: inner chunk of a shard in pixels.
+        compression: ``zstd``, ``zstd:LEVEL``, ``blosc-lz4`` or ``none``; always with a checksum.
+        packet_seconds: work that one Dask task holds.
+    """
+
+    block: Auto | Extents = "auto"
+    tile: Auto | Extents = "auto"
+    batch: Auto | Extent = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    backend: Literal["auto", "eager", "compile", "openvino"] = "auto"
+    device: str = "auto"
+    workers: Auto | Annotated[int, Field(ge=0)] = "auto"
+    threads: Auto | Extent = "auto"
+    concurrency: Extent = 2
+    scheduler: str | None = None
+    merge: Literal["auto", "crop", "blend"] = "auto"
+    overlap: float = Field(default=0.5, gt=0, lt=1)
+    border: Literal["mirror", "edge", "constant"] = "mirror"
+    nodata: float | int | NodataMask | None = None
+    skip_background: SkipBackground | None = None
+    roi: tuple[Range, ...] | None = None
+    channels: tuple[int | str, ...] | None = Field(default=None, min_length=1)
+    level: int = Field(default=0, ge=0)
+    probabilities: bool = False
+    confidence: bool = False
+    tta: bool = False
+    levels: Auto | Annotated[int, Field(ge=1, le=32)] = "auto"
+    chunk: Extent | None = None
+    compression: str = "zstd"
+    packet_seconds: float = Field(default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _ranges_are_not_empty(self) -> Self:
+        for start, stop in self.roi or ():
+            if not 0 <= start < stop:
+                raise ValueError(
+                    f"roi range [{start}, {stop}] is empty; write [start, stop] with start < stop"
+                )
+        return self

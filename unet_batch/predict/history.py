@@ -1,0 +1,76 @@
+"""History: one line per run on a mask store, beside its ledger: how long, how fast, where the time went."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from unet_batch.schedule.events import Event
+
+FILE = Path("ledger") / "runs.jsonl"
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """Sums over the blocks of one run.
+
+    Attributes:
+        host: machine of the driver.
+        started: Unix time.
+        seconds: wall time.
+        pixels: pixels of the blocks computed, borders and margins left out.
+        blocks: blocks by what became of them.
+        stages: worker seconds by stage.
+        decoded_bytes: input decoded.
+        needed_bytes: input that the computed blocks cover.
+    """
+
+    host: str
+    started: float
+    seconds: float = 0.0
+    pixels: int = 0
+    blocks: dict[str, int] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    decoded_bytes: int = 0
+    needed_bytes: int = 0
+
+    def add(self, event: Event, pixels: int, seconds: float) -> None:
+        """Count one event; ``pixels`` of its block, ``seconds`` since the run began."""
+        self.seconds = seconds
+        self.blocks[event.status] = self.blocks.get(event.status, 0) + 1
+        if event.status == "done":
+            self.pixels += pixels
+        for stage, taken in event.stages.items():
+            self.stages[stage] = self.stages.get(stage, 0.0) + taken
+        self.decoded_bytes += event.decoded_bytes
+        self.needed_bytes += event.needed_bytes
+
+    @property
+    def pixels_per_second(self) -> float:
+        """Rate over the wall time of the run, start of workers left out."""
+        return self.pixels / self.seconds if self.seconds else 0.0
+
+    @property
+    def read_amplification(self) -> float | None:
+        """Bytes decoded for each byte that the blocks cover."""
+        return self.decoded_bytes / self.needed_bytes if self.needed_bytes else None
+
+
+def append(store: str, record: RunRecord) -> None:
+    """Add a run that has ended."""
+    with (Path(store) / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(record)) + "\n")
+
+
+def read(store: str) -> list[RunRecord]:
+    """All runs, oldest first; lines torn by a kill are left out."""
+    try:
+        lines = (Path(store) / FILE).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    records = []
+    for line in lines:
+        try:
+            records.append(RunRecord(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return records

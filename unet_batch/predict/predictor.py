@@ -1,0 +1,185 @@
+"""Predictor: the pixels of one block in, what the store holds of it out; all between is on one device.
+
+Shapes: C channels in, K classes out, S spatial axes. The block travels to the device once, as it is stored;
+only classes (and quantised probabilities, if asked for) come back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unet_batch.predict.canvas import LabelCanvas, ProbabilityCanvas, decide
+from unet_batch.predict.forward import Forward
+from unet_batch.predict.plan import Plan
+from unet_batch.store.pyramid import halve_labels, halve_mean
+from unet_batch.tiling import Box, Tile
+from unet_batch.tiling.blend import weights
+
+NO_DATA = 255
+QUANTA = NO_DATA - 1  # a probability p is stored as round(254 p)
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A block as it is stored: for every layer one (C, *box) array per level, and pixels per class."""
+
+    arrays: dict[str, list[NDArray[Any]]]
+    counts: tuple[int, ...]
+
+
+class Predictor:
+    """The networks of a plan on one device. Threads that share it must take turns.
+
+    Args:
+        plan: what to compute.
+        models: paths of the checkpoints, in the plan's order.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads of one call; None leaves the library's choice.
+        levels: levels that a block writes itself.
+        fill: label of pixels without data.
+    """
+
+    def __init__(
+        self, plan: Plan, models: Sequence[str], device: str, threads: int | None, levels: int, fill: float
+    ) -> None:
+        self.plan, self.device, self.levels, self.fill = plan, device, levels, fill
+        self.dims = plan.spec.dims
+        self.forward = Forward(plan, models, device, threads)
+        tile, step = plan.grid.tile[-self.dims :], plan.grid.step[-self.dims :]
+        self.weights = torch.from_numpy(weights(tile, step)).to(device)
+
+    def __call__(self, hull: NDArray[Any], region: Box, valid: NDArray[np.bool_] | None = None) -> Computed:
+        """The block ``region`` from the pixels (C, *read box) of its tiles.
+
+        Pixels where ``valid`` (region's shape) is False come out as no data, and tiles with no other pixel
+        are not computed.
+        """
+        tiles = [tile for tile in self.plan.tiling.tiles(region) if _wanted(tile, region, valid)]
+        with torch.inference_mode():
+            pixels = self._to_device(hull)
+            labels, probabilities = self._answer(pixels, region, tiles)
+            keep = None if valid is None else torch.from_numpy(self._spatial(valid)).to(self.device)
+            return self._computed(labels, probabilities, keep, region)
+
+    def probabilities(self, hull: NDArray[Any], region: Box) -> NDArray[np.float32]:
+        """(K, S) of ``region``, merged as the plan says, neither quantised nor masked."""
+        with torch.inference_mode():
+            canvas = ProbabilityCanvas(self.weights)
+            self._fill(canvas, self._to_device(hull), region, self.plan.tiling.tiles(region), wanted=True)
+            return canvas.probabilities.cpu().numpy()
+
+    def one_pass(self, pixels_CS: NDArray[Any]) -> NDArray[np.float32]:
+        """(K, tile): the answer for one tile anywhere, from the pixels (C, *read box) that it sees."""
+        with torch.inference_mode():
+            answer = self.forward(self._to_device(pixels_CS)[None], probabilities=True)
+            return np.asarray(answer[0].cpu().numpy())
+
+    def labels(self, probabilities_KS: NDArray[np.float32]) -> NDArray[Any]:
+        """What the store holds where the network answers ``probabilities``."""
+        answer = torch.from_numpy(probabilities_KS)
+        return np.asarray(decide(answer, self.plan.spec.head, averaged=True).numpy())
+
+    def _answer(self, pixels: Tensor, region: Box, tiles: Sequence[Tile]) -> tuple[Tensor, Tensor | None]:
+        """Labels (1 or K, S) and, where the plan needs them, probabilities (K, S)."""
+        head, output = self.plan.spec.head, self.plan.output
+        if self.plan.compute.merge == "crop" and not (output.probabilities or output.confidence):
+            labels = LabelCanvas(head, averaged=self.forward.averages)
+            self._fill(labels, pixels, region, tiles, wanted=False)
+            assert labels.labels is not None
+            return labels.labels, None
+        canvas = ProbabilityCanvas(self.weights)
+        self._fill(canvas, pixels, region, tiles, wanted=True)
+        return decide(canvas.probabilities, head, averaged=True), canvas.probabilities
+
+    def _fill(
+        self,
+        canvas: LabelCanvas | ProbabilityCanvas,
+        pixels: Tensor,
+        region: Box,
+        tiles: Sequence[Tile],
+        *,
+        wanted: bool,
+    ) -> None:
+        origin, flat = self.plan.tiling.read_box(region).start, self._flat(region)
+        count = self.plan.compute.batch
+        for batch in (tiles[first : first + count] for first in range(0, len(tiles), count)):
+            cuts = [self._flat(tile.read.relative_to(origin)).slices for tile in batch]
+            x_NCS = torch.stack([pixels[(slice(None), *cut)] for cut in cuts])
+            answers = self.forward(x_NCS, probabilities=wanted)
+            for tile, answer in zip(batch, answers, strict=True):
+                canvas.add(answer, self._flat(tile.write), flat)
+
+    def _computed(
+        self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None, region: Box
+    ) -> Computed:
+        output, axes = self.plan.output, range(-self.dims, 0)
+        if keep is not None:
+            labels = torch.where(keep, labels, torch.full_like(labels, self.fill))
+        regression = self.plan.spec.head == "regression"
+        halve = partial(halve_mean, axes=axes, xp=torch, nodata=self.fill) if regression else None
+        halve = halve or partial(halve_labels, axes=axes, fill=int(self.fill), xp=torch)
+        layers = {"labels": self._levels(labels, halve)}
+        halve = partial(halve_mean, axes=axes, xp=torch, nodata=NO_DATA)
+        if output.probabilities and probabilities is not None:
+            layers["probabilities"] = self._levels(_quantised(probabilities, keep), halve)
+        if output.confidence and probabilities is not None:
+            best = probabilities.amax(dim=0, keepdim=True)
+            layers["confidence"] = self._levels(_quantised(best, keep), halve)
+        outer = region.shape[: -self.dims]
+        host = {name: [_to_host(part, outer) for part in parts] for name, parts in layers.items()}
+        return Computed(host, self._counts(host["labels"][0]))
+
+    def _levels(self, pixels: Tensor, halve: Any) -> list[Tensor]:
+        parts = [pixels]
+        while len(parts) < self.levels:
+            parts.append(halve(parts[-1]))
+        return parts
+
+    def _counts(self, labels: NDArray[Any]) -> tuple[int, ...]:
+        """Pixels per class; of a regression, pixels with a value."""
+        match self.plan.spec.head:
+            case "multiclass":
+                found = np.bincount(labels.reshape(-1), minlength=int(self.fill) + 1)
+                return tuple(int(n) for n in found[: self.plan.spec.out_channels])
+            case "multilabel":
+                return tuple(int(np.count_nonzero(channel == 1)) for channel in labels)
+            case _:
+                return (int(np.count_nonzero(~np.isnan(labels[0]))),)
+
+    def _to_device(self, hull: NDArray[Any]) -> Tensor:
+        native = np.require(hull, dtype=hull.dtype.newbyteorder("="), requirements=["C", "W"])
+        pixels = torch.from_numpy(self._spatial(native))
+        if self.device.startswith("cuda"):
+            return pixels.pin_memory().to(self.device, non_blocking=True)
+        return pixels
+
+    def _spatial(self, array: NDArray[Any]) -> NDArray[Any]:
+        """``array`` without its outer axes, which have one pixel in a block."""
+        lead = array.shape[: array.ndim - len(self.plan.image.shape)]
+        return array.reshape(lead + array.shape[array.ndim - self.dims :])
+
+    def _flat(self, box: Box) -> Box:
+        return Box(box.start[-self.dims :], box.stop[-self.dims :])
+
+
+def _wanted(tile: Tile, region: Box, valid: NDArray[np.bool_] | None) -> bool:
+    common = tile.write.intersect(region)
+    return valid is None or bool(valid[common.relative_to(region.start).slices].any())
+
+
+def _quantised(probabilities: Tensor, keep: Tensor | None) -> Tensor:
+    values = (probabilities.clamp(0, 1) * QUANTA).round().to(torch.uint8)
+    return values if keep is None else torch.where(keep, values, torch.full_like(values, NO_DATA))
+
+
+def _to_host(pixels: Tensor, outer: Sequence[int]) -> NDArray[Any]:
+    array = pixels.cpu().numpy()
+    if array.dtype == np.int32:  # more classes than uint8 holds; torch computes little in uint16
+        array = array.astype(np.uint16)
+    return array.reshape(array.shape[0], *outer, *array.shape[1:])

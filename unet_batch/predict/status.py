@@ -1,0 +1,118 @@
+"""Status: what a mask store says of itself. Reads the plan and the ledger, nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.errors import FormatError
+from unet_batch.predict import history
+from unet_batch.predict.plan import Plan
+from unet_batch.store.journal import Status as BlockStatus
+from unet_batch.store.ledger import FOLDER, Ledger
+from unet_batch.store.masks import Masks
+from unet_batch.tiling import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """State of a store.
+
+    Attributes:
+        state: ``done``, ``failed`` (ended, some blocks set aside) or ``incomplete``.
+        blocks: total, done, skipped, failed, pending.
+        pixels: pixels of all done blocks.
+        class_pixels: pixels per class name.
+        seconds: wall seconds of all runs.
+        pixels_per_second: rate of the last run that computed something.
+        read_amplification: bytes decoded for each byte needed, over all runs.
+        stages: worker seconds by stage, over all runs.
+        untiled_max_abs_diff: largest difference to an untiled pass that ``verify --untiled`` found.
+    """
+
+    path: str
+    state: str
+    plan_hash: str
+    exact: bool
+    blocks: Mapping[str, int]
+    pixels: int
+    class_pixels: Mapping[str, int]
+    seconds: float
+    pixels_per_second: float
+    read_amplification: float | None
+    stages: Mapping[str, float]
+    untiled_max_abs_diff: float | None
+    failures: Sequence[str]
+
+
+def status(path: str | Path) -> Status:
+    """The state of the mask store at ``path``, also while a run is writing it.
+
+    Raises:
+        MissingError, FormatError: no mask store there.
+    """
+    masks = Masks.open(path)
+    plan = plan_of(masks)
+    ledger = Ledger.open(path)
+    totals, runs = ledger.totals(), history.read(str(path))
+    counts = {s.name.lower(): n for s, n in totals.blocks.items()}
+    names = plan.spec.classes if plan.spec.head != "regression" else ("values",)
+    busy = [run for run in runs if run.pixels]
+    decoded, needed = sum(run.decoded_bytes for run in runs), sum(run.needed_bytes for run in runs)
+    return Status(
+        path=str(path),
+        state="incomplete" if counts["pending"] else ("failed" if counts["failed"] else "done"),
+        plan_hash=plan.hash,
+        exact=plan.exact,
+        blocks={"total": sum(counts.values()), **counts},
+        pixels=pixels_of(plan.tiling, np.equal(ledger.statuses, BlockStatus.DONE)),
+        class_pixels=dict(zip(names, totals.class_counts, strict=True)),
+        seconds=sum(run.seconds for run in runs),
+        pixels_per_second=busy[-1].pixels_per_second if busy else 0.0,
+        read_amplification=decoded / needed if needed else None,
+        stages=sum_stages(run.stages for run in runs),
+        untiled_max_abs_diff=masks.attributes.get("untiled_max_abs_diff"),
+        failures=_failures(Path(path)),
+    )
+
+
+def plan_of(masks: Masks) -> Plan:
+    """The plan that a store belongs to.
+
+    Raises:
+        FormatError: none, or one of another version of this program.
+    """
+    try:
+        return Plan.model_validate(masks.attributes["plan"])
+    except (KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FormatError(f"{masks.path}: its plan cannot be read ({reason}); predict it anew") from None
+
+
+def pixels_of(grid: Grid, chosen: NDArray[np.bool_]) -> int:
+    """Pixels of the blocks where ``chosen`` (of the grid's counts) is True."""
+    total: NDArray[Any] = chosen
+    for size, block, count in zip(grid.shape, grid.block, grid.counts, strict=True):
+        extents = np.minimum(block, size - block * np.arange(count, dtype=np.int64))
+        total = np.tensordot(total, extents, axes=([0], [0]))
+    return int(total)
+
+
+def sum_stages(stages: Any) -> dict[str, float]:
+    """Seconds by stage over many runs."""
+    total: dict[str, float] = {}
+    for part in stages:
+        for stage, seconds in part.items():
+            total[stage] = total.get(stage, 0.0) + seconds
+    return total
+
+
+def _failures(path: Path) -> list[str]:
+    try:
+        lines = (path / FOLDER / "failures.log").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    return lines.splitlines()[-20:]

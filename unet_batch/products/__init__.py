@@ -1,0 +1,1 @@
+"""Masks to what people use. So far: scores against known labels."""

@@ -1,0 +1,279 @@
+"""Zarr arrays on disk: opened or created, read by boxes, written by whole shards, each shard atomically.
+
+A shard is the unit of writing: two writers never share one, so nothing is locked or read back.
+Knows nothing of images, masks or axes.
+"""
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+from zarr.storage import LocalStore, StorePath
+
+from unet_batch.errors import DamageError, FormatError, OutputError
+from unet_batch.store.cache import ChunkCache, ReadCount, read_through
+from unet_batch.store.door import is_local, one_line, reading_metadata, writing
+from unet_batch.store.layout import ArrayLayout, codecs
+from unet_batch.store.pipeline import default_threads, opened, uses_zarrs, zarrs_reads
+from unet_batch.tiling.box import Box
+
+Location: TypeAlias = str | Path | Store
+
+SCRATCH = ".partial"
+
+
+@dataclass(slots=True)
+class Array:
+    """An open array. Safe to use from threads; pickles as its location and is opened anew."""
+
+    location: Location
+    inner: str
+    threads: int
+    zarray: zarr.Array[Any]
+    path: str
+    shape: tuple[int, ...] = field(init=False)
+    dtype: np.dtype[Any] = field(init=False)
+    chunk: tuple[int, ...] = field(init=False)
+    shard: tuple[int, ...] = field(init=False)
+    local: Path | None = field(init=False)
+    metadata: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shape = self.zarray.shape
+        self.dtype = self.zarray.dtype.newbyteorder("=")
+        self.chunk = self.zarray.chunks
+        self.shard = self.zarray.shards or self.zarray.chunks
+        self.local = Path(self.path) if _on_disk(self.zarray) else None
+        self.metadata = dict(self.zarray.metadata.to_dict())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.location, self.inner, self.zarray.read_only, self.threads)
+
+    @property
+    def fill(self) -> Any:
+        """What a shard that was never written reads as."""
+        return self.zarray.fill_value
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """The pixels of ``box``, which lies inside the shape.
+
+        Raises:
+            DamageError: stored data that fails its checksum or cannot be decoded.
+        """
+        self._check_inside(box)
+        if not box.size:
+            return np.empty(box.shape, self.dtype)
+        fault = self._attempt(box)
+        if isinstance(fault, np.ndarray):
+            return fault
+        raise DamageError(
+            f"{self.path}: chunk {self._bad_chunk(box)} is damaged or unreadable ({one_line(fault)}); "
+            f"run `unet-batch verify STORE --repair`, or restore the file"
+        ) from fault
+
+    def read_cached(
+        self, box: Box, cache: ChunkCache, keep_outside: Box | None = None
+    ) -> tuple[NDArray[Any], ReadCount]:
+        """``read`` through ``cache``; chunks wholly inside ``keep_outside`` are not kept. Read-only."""
+        self._check_inside(box)
+        return read_through(self, box, cache, keep_outside)
+
+    def write_shard(self, box: Box, data: NDArray[Any]) -> None:
+        """Write one whole shard; ``box`` is the shard clipped to the shape.
+
+        On a local file system a reader sees the old shard or the new one, never a part, also after a kill.
+
+        Raises:
+            OutputError: a full disk, no permission.
+        """
+        index = self._shard_index(box)
+        if data.shape != box.shape or data.dtype != self.dtype:
+            got = f"{data.shape} of {data.dtype}"
+            raise ValueError(f"{self.path}: {box} takes {box.shape} of {self.dtype}, got {got}")
+        with writing(self.path):
+            if self.local is None:
+                self.zarray[box.slices] = data
+            else:
+                self._replace(self.local, index, data)
+
+    def has_data(self, box: Box) -> bool:
+        """Whether any shard that touches ``box`` was ever written with more than fill (local arrays only)."""
+        if self.local is None:
+            return True
+        return any(self._file(self.local, index).exists() for index in _cells(box, self.shard))
+
+    def clean_scratch(self) -> None:
+        """Remove what killed writers left beside the shards; only while nobody writes."""
+        if self.local is not None:
+            with writing(self.path):
+                _remove_scratch(self.local / SCRATCH)
+
+    def _attempt(self, box: Box) -> NDArray[Any] | BaseException:
+        try:
+            self._refuse_empty_files(box)
+            return np.asarray(self.zarray[box.slices], dtype=self.dtype)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each codec has errors of its own; read() raises them
+            return error
+
+    def _refuse_empty_files(self, box: Box) -> None:
+        # A power cut can leave a renamed file without content; zarr-python takes that for no file at all and
+        # gives fill. zarrs refuses it.
+        if self.local is None or uses_zarrs(self.zarray):
+            return
+        for index in _cells(box, self.shard):
+            file = self._file(self.local, index)
+            if file.exists() and not file.stat().st_size:
+                raise ValueError(f"{file.name} is empty")
+
+    def _bad_chunk(self, box: Box) -> tuple[int, ...]:
+        for index in _cells(box, self.chunk):
+            start = tuple(i * c for i, c in zip(index, self.chunk, strict=True))
+            whole = Box(start, tuple(a + c for a, c in zip(start, self.chunk, strict=True)))
+            if not isinstance(self._attempt(whole.intersect(Box.of_shape(self.shape))), np.ndarray):
+                return index
+        return box.scale_down(self.chunk).start
+
+    def _check_inside(self, box: Box) -> None:
+        if box.ndim != len(self.shape) or not Box.of_shape(self.shape).contains(box):
+            raise ValueError(f"{self.path}: box {box} reaches past the shape {self.shape}")
+
+    def _shard_index(self, box: Box) -> tuple[int, ...]:
+        index = tuple(a // s for a, s in zip(box.start, self.shard, strict=True))
+        start = tuple(i * s for i, s in zip(index, self.shard, strict=True))
+        whole = Box(start, tuple(a + s for a, s in zip(start, self.shard, strict=True)))
+        if not box.size or box != whole.intersect(Box.of_shape(self.shape)):
+            raise ValueError(f"{self.path}: box {box} is not one whole shard of {self.shard} in {self.shape}")
+        return index
+
+    def _file(self, root: Path, index: tuple[int, ...]) -> Path:
+        return root / self.zarray.metadata.encode_chunk_key(index)
+
+    def _replace(self, root: Path, index: tuple[int, ...], data: NDArray[Any]) -> None:
+        # zarrs writes in place and zarr-python renames: encoding a one-shard array beside the real one and
+        # renaming its only file is safe with either, and never reads what a killed writer left.
+        scratch = root / SCRATCH / f"{os.getpid()}-{threading.get_ident()}-{uuid.uuid4().hex}"
+        target = self._file(root, index)
+        try:
+            self._one_shard(scratch, data.shape)[...] = data
+            file = scratch / ".".join("0" * data.ndim)
+            if file.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(target)
+            else:
+                target.unlink(missing_ok=True)
+        finally:
+            _remove_scratch(scratch)
+
+    def _one_shard(self, scratch: Path, shape: tuple[int, ...]) -> zarr.Array[Any]:
+        separator = {"name": "v2", "configuration": {"separator": "."}}
+        metadata = {**self.metadata, "shape": shape, "chunk_key_encoding": separator, "attributes": {}}
+        store = StorePath(LocalStore(scratch))
+        # One thread: with more, zarrs orders the chunks of a shard as they come, and equal pixels give
+        # unequal files (measured: 11 of 12). Workers write several shards at once instead.
+        return opened(lambda: zarr.Array.from_dict(store, metadata), fast=True, threads=1)
+
+
+def open_array(
+    location: Location, inner: str = "", *, read_only: bool = True, threads: int | None = None
+) -> Array:
+    """The array at ``location`` (a path, URL or zarr store), or at the path ``inner`` inside it.
+
+    Raises:
+        MissingError: no such path.
+        FormatError: no array there, metadata that cannot be used, or pixels that are not numbers.
+    """
+    where = described(location, inner)
+    count = threads or default_threads()
+    with reading_metadata(where):
+        zarray = _opened(location, inner, count, read_only=read_only)
+    if zarray.dtype.kind not in "buif":
+        raise FormatError(
+            f"{where}: pixels of type {zarray.dtype}; only integer, float and bool arrays are read"
+        )
+    if not zarray.shape or min(zarray.shape) < 1:
+        raise FormatError(f"{where}: shape {zarray.shape} has no pixels; give an array that holds some")
+    return Array(location, inner, count, zarray, where)
+
+
+def create_array(
+    path: str | Path, layout: ArrayLayout, *, replace: bool = False, threads: int | None = None
+) -> Array:
+    """A new array at ``path``, open for writing; ``replace`` removes one that is there with its pixels.
+
+    Raises:
+        OutputError: something is there already, or the place cannot be written.
+    """
+    where = str(path)
+    if not replace and is_local(where) and (Path(where) / "zarr.json").exists():
+        raise OutputError(f"{where}: exists already; choose another output or remove it")
+    with writing(where):
+        opened(
+            lambda: _created(where, layout, replace=replace), fast=False, threads=threads or default_threads()
+        )
+    return open_array(where, read_only=False, threads=threads)
+
+
+def described(location: Location, inner: str = "") -> str:
+    """How messages name a place, and the path of a local one."""
+    root = location.root if isinstance(location, LocalStore) else location
+    return f"{str(root).rstrip('/')}/{inner}" if inner else str(root)
+
+
+def _opened(location: Location, inner: str, threads: int, *, read_only: bool) -> zarr.Array[Any]:
+    mode = "r" if read_only else "r+"
+    root = str(location) if isinstance(location, Path) else location
+
+    def action() -> zarr.Array[Any]:
+        return zarr.open_array(root, path=inner or None, mode=mode)  # type: ignore[arg-type]
+
+    zarray = opened(action, fast=False, threads=threads)
+    return opened(action, fast=True, threads=threads) if _on_disk(zarray) and zarrs_reads(zarray) else zarray
+
+
+def _created(where: str, layout: ArrayLayout, *, replace: bool) -> zarr.Array[Any]:
+    return zarr.create_array(
+        where,
+        shape=layout.shape,
+        dtype=layout.dtype,
+        chunks=layout.chunk,
+        shards=layout.shard,
+        compressors=codecs(layout.compression),
+        fill_value=layout.fill,
+        dimension_names=layout.names,
+        overwrite=replace,
+    )
+
+
+def _reopen(location: Location, inner: str, read_only: bool, threads: int) -> Array:
+    return open_array(location, inner, read_only=read_only, threads=threads)
+
+
+def _cells(box: Box, extent: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    cells = box.scale_down(extent)
+    return product(*(range(a, b) for a, b in zip(cells.start, cells.stop, strict=True)))
+
+
+def _on_disk(zarray: zarr.Array[Any]) -> bool:
+    return isinstance(zarray.store, LocalStore)
+
+
+def _remove_scratch(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            _remove_scratch(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    folder.rmdir()

@@ -1,0 +1,130 @@
+"""The ledger's arrays: status, checksum, seconds and class counts, one cell per block of the grid.
+
+Status is held in memory whole (a byte per block); of the others only the chunks changed since the last
+flush. Knows nothing of journals or locks.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.store.arrays import Array, create_array, open_array
+from unet_batch.store.cache import ChunkCache
+from unet_batch.store.journal import Entry, Status
+from unet_batch.store.layout import ArrayLayout
+from unet_batch.tiling.box import Box
+
+DTYPES = {"status": "uint8", "checksum": "uint32", "seconds": "float32", "counts": "uint64"}
+# Blocks per chunk on each axis, for grids of one to four axes: about 16 thousand in all.
+_CHUNK = {1: 16384, 2: 128, 3: 25, 4: 11}
+_CACHE_BYTES = 2**25
+
+Place = tuple[str, tuple[int, ...]]
+
+
+@dataclass(slots=True)
+class Columns:
+    """Cells by block index. Not safe to share between threads: the driver alone writes."""
+
+    arrays: dict[str, Array]
+    status: NDArray[np.uint8]
+    changed: dict[Place, NDArray[Any]] = field(default_factory=dict)
+    cache: ChunkCache = field(default_factory=lambda: ChunkCache(_CACHE_BYTES))
+
+    @classmethod
+    def create(cls, folder: Path, grid_shape: tuple[int, ...], classes: int) -> None:
+        """New arrays in ``folder``, all blocks pending."""
+        chunk = tuple(min(n, _CHUNK.get(len(grid_shape), 8)) for n in grid_shape)
+        for name, dtype in DTYPES.items():
+            last = (classes,) if name == "counts" else ()
+            layout = ArrayLayout((*grid_shape, *last), dtype, (*chunk, *last), (*chunk, *last))
+            create_array(folder / name, layout, replace=True)
+
+    @classmethod
+    def open(cls, folder: Path, *, writable: bool) -> "Columns":
+        """The arrays in ``folder``."""
+        arrays = {name: open_array(folder / name, read_only=not writable) for name in DTYPES}
+        status = arrays["status"]
+        return cls(arrays, status.read(Box.of_shape(status.shape)))
+
+    @property
+    def classes(self) -> int:
+        """How many counts a block has."""
+        return self.arrays["counts"].shape[-1]
+
+    def get(self, index: tuple[int, ...]) -> Entry:
+        """What is recorded of a block; its time, worker and error are not kept here."""
+        return Entry(
+            index=index,
+            status=Status(int(self.status[index])),
+            checksum=int(self._cell("checksum", index)),
+            seconds=float(self._cell("seconds", index)),
+            counts=tuple(int(c) for c in self._cell("counts", index)),
+        )
+
+    def put(self, entry: Entry) -> None:
+        """Set a block's cells."""
+        self.status[entry.index] = entry.status
+        counts = entry.counts or (0,) * self.classes
+        cells = {
+            "status": entry.status,
+            "checksum": entry.checksum,
+            "seconds": entry.seconds,
+            "counts": counts,
+        }
+        for name, value in cells.items():
+            chunk, offset = self._chunk_to_change(name, entry.index)
+            chunk[offset] = value
+
+    def flush(self) -> None:
+        """Write the changed chunks, each atomically."""
+        for (name, index), chunk in self.changed.items():
+            array = self.arrays[name]
+            array.write_shard(_region(array, index), chunk)
+        self.changed.clear()
+        self.cache = ChunkCache(_CACHE_BYTES)
+
+    def sums(self) -> tuple[float, NDArray[np.uint64]]:
+        """Seconds and class counts over all blocks, read chunk by chunk."""
+        seconds, counts = 0.0, np.zeros(self.classes, np.uint64)
+        for index in np.ndindex(*_grid(self.arrays["seconds"])):
+            seconds += float(self._chunk("seconds", index).sum(dtype=np.float64))
+            part = self._chunk("counts", (*index, 0))
+            counts += part.reshape(-1, self.classes).sum(axis=0, dtype=np.uint64)
+        return seconds, counts
+
+    def _cell(self, name: str, index: tuple[int, ...]) -> Any:
+        place, offset = self._place(name, index)
+        changed = self.changed.get(place)
+        if changed is not None:
+            return changed[offset]
+        array = self.arrays[name]
+        return array.read_cached(_region(array, place[1]), self.cache)[0][offset]
+
+    def _chunk(self, name: str, index: tuple[int, ...]) -> NDArray[Any]:
+        changed = self.changed.get((name, index))
+        return self.arrays[name].read(_region(self.arrays[name], index)) if changed is None else changed
+
+    def _chunk_to_change(self, name: str, index: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, ...]]:
+        place, offset = self._place(name, index)
+        if place not in self.changed:
+            self.changed[place] = self.arrays[name].read(_region(self.arrays[name], place[1]))
+        return self.changed[place], offset
+
+    def _place(self, name: str, index: tuple[int, ...]) -> tuple[Place, tuple[int, ...]]:
+        chunk = self.arrays[name].chunk[: len(index)]
+        cell = tuple(i // c for i, c in zip(index, chunk, strict=True))
+        last = (0,) if name == "counts" else ()
+        return (name, (*cell, *last)), tuple(i % c for i, c in zip(index, chunk, strict=True))
+
+
+def _grid(array: Array) -> tuple[int, ...]:
+    return tuple(-(-n // c) for n, c in zip(array.shape, array.chunk, strict=True))
+
+
+def _region(array: Array, index: tuple[int, ...]) -> Box:
+    start = tuple(i * c for i, c in zip(index, array.chunk, strict=True))
+    return Box(start, tuple(min(a + c, n) for a, c, n in zip(start, array.chunk, array.shape, strict=True)))

@@ -1,0 +1,66 @@
+"""A Zarr group: its attributes read, or the group written in one go. Not its arrays."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from unet_batch.errors import MissingError, OutputError
+from unet_batch.store.arrays import Location
+from unet_batch.store.door import is_local, reading_metadata, writing
+
+_OCCUPIED = ("zarr.json", ".zgroup", ".zarray")
+
+
+def read_node(location: Location, where: str) -> tuple[str, dict[str, Any]]:
+    """``group`` or ``array``, and the attributes of the Zarr node at ``location``.
+
+    Raises:
+        MissingError: no such path.
+        FormatError: no Zarr there, or metadata that cannot be used.
+    """
+    with reading_metadata(where):
+        root = str(location) if isinstance(location, Path) else location
+        node = zarr.open(root, mode="r")
+        return ("group" if isinstance(node, zarr.Group) else "array"), dict(node.attrs)
+
+
+def write_group(path: str, attributes: dict[str, Any]) -> None:
+    """Make ``path`` a group with these attributes, in place of those it has; a reader sees old or new."""
+    with writing(path):
+        if not is_local(path):
+            zarr.open_group(path, mode="a").attrs.put(attributes)
+            return
+        Path(path).mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=1)
+        replace_text(Path(path) / "zarr.json", text)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it into it."""
+    scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def refuse_occupied(path: str) -> None:
+    """Raise OutputError where a new store at ``path`` would meet an existing one or a file."""
+    if not is_local(path):
+        try:
+            read_node(path, path)
+        except MissingError:
+            return
+        except ValueError:  # FormatError: nothing that zarr knows
+            return
+        raise OutputError(f"{path}: exists already; choose another output or remove it")
+    folder = Path(path)
+    with writing(path):
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{path}: a file is in the way; remove it or choose another output")
+        if any((folder / name).exists() for name in _OCCUPIED):
+            raise OutputError(f"{path}: exists already; choose another output or remove it")

@@ -1,0 +1,64 @@
+"""Masks inside an image: IMAGE/labels/NAME, registered in the image's labels group. Metadata only."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from unet_batch.errors import InputError
+from unet_batch.store import ome
+from unet_batch.store.door import is_local
+from unet_batch.store.group import read_node, write_group
+from unet_batch.store.masks_layout import MasksLayout
+
+_SOURCE = "../../"
+
+
+def source_of(path: str, layout: MasksLayout) -> str | None:
+    """The image that masks at ``path`` belong to, relative to them, or None for a store of its own.
+
+    Raises:
+        InputError: an image that cannot hold labels of this kind.
+    """
+    folder = Path(path).absolute()
+    image = folder.parent.parent
+    if not is_local(path) or folder.parent.name != "labels" or not _is_zarr(image):
+        return None
+    if not (image / "zarr.json").exists():
+        raise InputError(f"{image}: OME-Zarr 0.4 cannot hold labels of version 0.5; give another output")
+    kind, attributes = read_node(image, str(image))
+    if kind != "group" or ome.parse(attributes, str(image)) is None:
+        raise InputError(f"{image}: no OME-Zarr image, so it has no labels; give another output")
+    if layout.kind == "regression":
+        raise InputError(f"{path}: regression values are no labels; give an output outside the image")
+    return _SOURCE
+
+
+def register(path: Path) -> None:
+    """List the masks at ``path`` in the labels group above them; others that are listed stay."""
+    group = path.parent
+    with _exclusive(group):
+        attributes = read_node(group, str(group))[1] if (group / "zarr.json").exists() else {}
+        entry = attributes.get("ome")
+        known = dict(entry) if isinstance(entry, dict) else {}
+        names = [name for name in known.get("labels") or [] if name != path.name]
+        attributes["ome"] = {**known, "version": ome.VERSION, "labels": [*names, path.name]}
+        write_group(str(group), attributes)
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Two runs may register at once. Where a folder cannot be locked (NFS), the rename still keeps the
+        # file whole.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_zarr(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))

@@ -1,0 +1,158 @@
+"""Masks: what is written. An OME-Zarr 0.5 group of classes, labels per channel, or regression values.
+
+Extra layers (probabilities, confidence) are sub-groups that open as images. What blocks mean, and which
+are done, is the ledger's.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.errors import FormatError
+from unet_batch.store.door import is_local
+from unet_batch.store.group import read_node, refuse_occupied, write_group
+from unet_batch.store.labels import register, source_of
+from unet_batch.store.layer import Layer
+from unet_batch.store.ledger import FOLDER
+from unet_batch.store.lock import DriverLock
+from unet_batch.store.masks_layout import LABELS, MasksLayout
+from unet_batch.tiling.box import Box
+
+BlockArrays = Mapping[str, Sequence[NDArray[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """An open store. Blocks may be written from any number of threads and processes.
+
+    ``attributes`` are the caller's (plan, provenance); they are kept as they are.
+    """
+
+    path: str
+    layout: MasksLayout
+    attributes: Mapping[str, Any]
+    layers: Mapping[str, Layer]
+
+    @classmethod
+    def create(cls, path: str | Path, layout: MasksLayout, attributes: Mapping[str, Any]) -> "Masks":
+        """A new store; at ``IMAGE/labels/NAME`` it is also registered there. Half-created ones are replaced.
+
+        Raises:
+            OutputError: something is there already, or the place cannot be written.
+            InputError: a labels group that cannot take it.
+            StoreBusyError: another driver is creating it.
+        """
+        where = str(path)
+        refuse_occupied(where)
+        source = source_of(where, layout)
+        lock = DriverLock.acquire(Path(where) / FOLDER / "lock") if is_local(where) else nullcontext()
+        with lock:
+            refuse_occupied(where)
+            for name in layout.layer_names:
+                Layer.create(_layer_path(where, name), layout.layer(name))
+                if name != LABELS:
+                    write_group(_layer_path(where, name), {"ome": layout.metadata(name, None)})
+            if source is not None:
+                register(Path(where))
+            # The group comes last: a store is there only when it is whole.
+            own = {
+                "ome": layout.metadata(LABELS, source),
+                "unet_batch": dict(attributes),
+                "masks": asdict(layout),
+            }
+            write_group(where, own)
+        return cls.open(where, writable=True)
+
+    @classmethod
+    def open(cls, path: str | Path, *, writable: bool = False) -> "Masks":
+        """The store at ``path``.
+
+        Raises:
+            MissingError: no such path.
+            FormatError: no mask store of this program, or one that cannot be used.
+        """
+        where = str(path)
+        attributes = read_node(where, where)[1]
+        layout = MasksLayout.parse(attributes.get("masks"), where)
+        own = attributes.get("unet_batch")
+        if not isinstance(own, dict):
+            raise FormatError(f"{where}: its plan is missing; predict it anew")
+        layers = {
+            name: Layer.open(_layer_path(where, name), layout.layer(name), writable=writable)
+            for name in layout.layer_names
+        }
+        return cls(where, layout, own, layers)
+
+    @property
+    def one_pass_levels(self) -> int:
+        """How many levels a block writes its own shard of."""
+        return self.layers[LABELS].written_levels
+
+    def read(self, box: Box, level: int = 0, layer: str = LABELS) -> NDArray[Any]:
+        """(C, *box.shape) of one layer; ``box`` is in the pixels of ``level``."""
+        return self.layers[layer].read(box, level)
+
+    def write_block(self, box: Box, arrays: BlockArrays) -> int:
+        """Write a block to every layer and return the checksum of its pixels.
+
+        ``arrays`` has, for each layer, one (C, *shape) array per one-pass level, level 0 first.
+
+        Raises:
+            OutputError: a full disk, no permission.
+        """
+        if set(arrays) != set(self.layers):
+            raise ValueError(f"{self.path}: a block has layers {sorted(self.layers)}, got {sorted(arrays)}")
+        for name, layer in self.layers.items():
+            layer.write_block(box, arrays[name])
+        return block_checksum(arrays)
+
+    def block_checksum(self, box: Box) -> int:
+        """The checksum of what is stored of a block, to compare with what ``write_block`` returned.
+
+        Raises:
+            DamageError: stored data that fails its own checksum.
+        """
+        return block_checksum({name: layer.read_block(box) for name, layer in self.layers.items()})
+
+    def finish(self) -> None:
+        """Write the coarse levels from those that blocks wrote. May be interrupted and repeated."""
+        for name, layer in self.layers.items():
+            layer.fill_coarse(self.layout.halve(name))
+        self.clean_scratch()
+
+    def stamp(self, found: Mapping[str, Any]) -> None:
+        """Keep ``found`` among the attributes."""
+        attributes = read_node(self.path, self.path)[1]
+        write_group(self.path, {**attributes, "unet_batch": {**self.attributes, **found}})
+
+    def clean_scratch(self) -> None:
+        """Remove what killed writers left; for the driver, before any worker writes."""
+        for layer in self.layers.values():
+            layer.clean_scratch()
+
+
+def block_checksum(arrays: BlockArrays) -> int:
+    """CRC-32C over the pixels of a block: labels by level, then the other layers by name."""
+    crc = 0
+    for name in (LABELS, *sorted(set(arrays) - {LABELS})):
+        for pixels in arrays[name]:
+            crc = google_crc32c.extend(crc, _canonical(pixels).reshape(-1).view(np.uint8))
+    return int(crc)
+
+
+def _canonical(pixels: NDArray[Any]) -> NDArray[Any]:
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    if little.dtype.kind != "f":
+        return little
+    # A chunk of NaNs is not stored but read as fill, with NaN's usual bits; a network may make others.
+    return np.where(np.isnan(little), little.dtype.type("nan"), little)
+
+
+def _layer_path(path: str, name: str) -> str:
+    return path if name == LABELS else f"{path}/{name}"

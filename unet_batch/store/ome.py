@@ -1,0 +1,168 @@
+"""OME-Zarr metadata as dicts: 0.5 built, 0.4 and 0.5 parsed. Pure functions; no files.
+
+Sources: https://ngff.openmicroscopy.org/0.5/ and /0.4/.
+"""
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unet_batch.errors import FormatError
+
+VERSION = "0.5"
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_GOLDEN = 0.618033988749895
+Rgba = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One level: its path in the group, and the extent of a pixel per axis (c has 1)."""
+
+    path: str
+    scale: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Multiscales:
+    """What a reader needs of a group's OME metadata; ``unit`` is that of the last axis."""
+
+    axes: str
+    datasets: tuple[Dataset, ...]
+    unit: str | None
+    channel_names: tuple[str, ...]
+    version: str
+
+
+def multiscales(
+    name: str,
+    axes: str,
+    pixel_size: Mapping[str, float],
+    unit: str | None,
+    factors: Sequence[Mapping[str, int]],
+) -> dict[str, Any]:
+    """The ``ome`` attribute with levels ``0``, ``1``, ...; ``factors`` are pixels of level 0 per pixel."""
+    datasets = []
+    for level, factor in enumerate(factors):
+        scale = [float(pixel_size.get(a, 1.0) * factor.get(a, 1)) for a in axes]
+        # Pixel centres: the first pixel of a coarser level lies between the pixels that it stands for.
+        shift = [float(pixel_size.get(a, 1.0) * (factor.get(a, 1) - 1) / 2) for a in axes]
+        transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
+        datasets.append({"path": str(level), "coordinateTransformations": transforms})
+    entry = {"name": name, "axes": [_axis(a, unit) for a in axes], "datasets": datasets}
+    return {"version": VERSION, "multiscales": [entry]}
+
+
+def image_label(
+    class_names: Sequence[str], colours: Sequence[Rgba], fill: int, source: str | None
+) -> dict[str, Any]:
+    """The ``image-label`` entry: a colour and a name per class; ``fill`` is transparent."""
+    rgba = {**dict(enumerate(colours)), fill: (0, 0, 0, 0)}
+    names = {**dict(enumerate(class_names)), fill: "no data"}
+    label: dict[str, Any] = {
+        "version": VERSION,
+        "colors": [{"label-value": value, "rgba": list(colour)} for value, colour in rgba.items()],
+        "properties": [{"label-value": value, "name": name} for value, name in names.items()],
+    }
+    if source is not None:
+        label["source"] = {"image": source}
+    return label
+
+
+def omero(names: Sequence[str], colours: Sequence[Rgba], low: float, high: float) -> dict[str, Any]:
+    """The ``omero`` entry that viewers take channel names, colours and display range from."""
+    window = {"min": low, "max": high, "start": low, "end": high}
+    return {
+        "channels": [
+            {"label": name, "color": "".join(f"{v:02X}" for v in rgba[:3]), "window": window, "active": True}
+            for name, rgba in zip(names, colours, strict=True)
+        ]
+    }
+
+
+def channel_colours(count: int) -> tuple[Rgba, ...]:
+    """White for one channel, red, green and blue for three, hues far apart for others."""
+    if count == 1:
+        return ((255, 255, 255, 255),)
+    if count == 3:
+        return ((255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255))
+    return tuple(_hue(i) for i in range(count))
+
+
+def class_colours(names: Sequence[str]) -> tuple[Rgba, ...]:
+    """A colour per class, hues far apart; a first class named background is transparent."""
+    colours = [_hue(i) for i in range(len(names))]
+    if names and names[0].lower() == "background":
+        colours[0] = (0, 0, 0, 0)
+    return tuple(colours)
+
+
+def parse(attributes: Mapping[str, Any], where: str) -> Multiscales | None:
+    """The OME metadata among a group's attributes, or None where there is none.
+
+    Raises:
+        FormatError: metadata that does not follow OME-Zarr 0.4 or 0.5.
+    """
+    ome = attributes.get("ome", attributes)
+    if not isinstance(ome, Mapping) or "multiscales" not in ome:
+        return None
+    try:
+        return _parsed(ome)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        fault = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FormatError(f"{where}: broken OME-Zarr metadata ({fault}); mend its multiscales") from error
+
+
+def _parsed(ome: Mapping[str, Any]) -> Multiscales:
+    entry = ome["multiscales"][0]
+    described = entry["axes"]
+    axes = "".join(_axis_name(a) for a in described)
+    if len(set(axes)) != len(axes) or not {"y", "x"} <= set(axes):
+        raise ValueError(f"axes {axes} need y and x, each axis once")
+    common = _scale(entry.get("coordinateTransformations") or [], len(axes))
+    datasets = []
+    for dataset in entry["datasets"]:
+        scale = _scale(dataset.get("coordinateTransformations") or [], len(axes))
+        if not isinstance(dataset["path"], str):
+            raise TypeError(f"dataset path {dataset['path']!r}")
+        datasets.append(Dataset(dataset["path"], tuple(a * b for a, b in zip(scale, common, strict=True))))
+    if not datasets:
+        raise ValueError("no datasets")
+    last = described[-1]
+    unit = last.get("unit") if isinstance(last, Mapping) else None
+    channels = (ome.get("omero") or {}).get("channels") or []
+    names = tuple(str(channel.get("label", i)) for i, channel in enumerate(channels))
+    version = str(ome.get("version") or entry.get("version") or "0.4")
+    return Multiscales(axes, tuple(datasets), None if unit is None else str(unit), names, version)
+
+
+def _axis(name: str, unit: str | None) -> dict[str, str]:
+    axis = {"name": name, "type": _TYPES[name]}
+    if _TYPES[name] == "space" and unit is not None:
+        axis["unit"] = unit
+    return axis
+
+
+def _axis_name(axis: object) -> str:
+    name = axis["name"] if isinstance(axis, Mapping) else axis  # a plain string in OME-Zarr 0.3
+    kind = axis.get("type") if isinstance(axis, Mapping) else None
+    letter = {"channel": "c", "time": "t"}.get(str(kind), str(name).lower())
+    if letter not in _TYPES:
+        raise ValueError(f"axis {name!r} is none of t, c, z, y, x")
+    return letter
+
+
+def _scale(transforms: Sequence[Mapping[str, Any]], count: int) -> tuple[float, ...]:
+    for transform in transforms:
+        if transform["type"] == "scale" and "scale" in transform:
+            scale = tuple(float(s) for s in transform["scale"])
+            if len(scale) != count or not all(0 < s < float("inf") for s in scale):
+                raise ValueError(f"scale {scale} for {count} axes")
+            return scale
+    return (1.0,) * count
+
+
+def _hue(index: int) -> Rgba:
+    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1.0, 0.75, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue), 255

@@ -1,0 +1,82 @@
+"""Halving an array: by the most frequent label, or by the mean. Knows no files and no levels.
+
+Uses only what numpy and torch share, so that a device can run it: ``xp`` is the module of ``x``.
+Odd ends are padded by their own edge, so halving blocks of even extent equals halving the whole.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def halve_labels(x: Any, axes: Sequence[int], fill: int, xp: Any = np) -> Any:
+    """``x`` halved along ``axes``: each pixel the most frequent of its 2^n children.
+
+    ``fill`` loses against any label; ties go to the smallest label. Same type as ``x`` (torch: one that
+    torch can compare).
+    """
+    children = _children(x, axes, xp)
+    best = children[0]
+    best_votes = _votes(best, children, fill, xp)
+    for child in children[1:]:
+        votes = _votes(child, children, fill, xp)
+        better = (votes > best_votes) | ((votes == best_votes) & (child < best))
+        best = xp.where(better, child, best)
+        best_votes = xp.where(better, votes, best_votes)
+    return best
+
+
+def halve_mean(x: Any, axes: Sequence[int], xp: Any = np, nodata: float | None = None) -> Any:
+    """``x`` halved along ``axes`` by the mean of the children that are not ``nodata``, in the type of ``x``.
+
+    Integers are rounded half up. A pixel without data is ``nodata`` (which may be NaN).
+    """
+    children = _children(x, axes, xp)
+    wide = _wide(str(x.dtype), xp)
+    if nodata is None:
+        total: Any = sum(xp.asarray(child, dtype=wide) for child in children)
+        return _mean(total, len(children), x, xp)
+    total, count = 0, 0
+    for child in children:
+        valid = _is_data(child, nodata)
+        total = total + xp.asarray(xp.where(valid, child, xp.zeros_like(child)), dtype=wide)
+        count = count + xp.asarray(valid, dtype=wide)
+    mean = _mean(total, xp.where(count == 0, xp.ones_like(count), count), x, xp)
+    return xp.where(count == 0, xp.full_like(mean, nodata), mean)
+
+
+def _mean(total: Any, count: Any, x: Any, xp: Any) -> Any:
+    whole = "int" in str(x.dtype)
+    return xp.asarray((2 * total + count) // (2 * count) if whole else total / count, dtype=x.dtype)
+
+
+def _children(x: Any, axes: Sequence[int], xp: Any) -> list[Any]:
+    children = [x]
+    for axis in axes:
+        if x.shape[axis] % 2:
+            end = (slice(None),) * (axis % x.ndim)
+            children = [xp.concatenate([c, c[(*end, slice(-1, None))]], axis=axis) for c in children]
+        before = (slice(None),) * (axis % x.ndim)
+        children = [c[(*before, slice(first, None, 2))] for c in children for first in (0, 1)]
+    return children
+
+
+def _votes(child: Any, children: Sequence[Any], fill: int, xp: Any) -> Any:
+    votes = xp.zeros_like(child, dtype=xp.uint8)
+    for other in children:
+        votes = votes + xp.asarray(other == child, dtype=xp.uint8)
+    return xp.where(child == fill, xp.zeros_like(votes), votes)
+
+
+def _is_data(x: Any, nodata: float) -> Any:
+    return x == x if nodata != nodata else x != nodata  # noqa: PLR0124 - NaN, in numpy as in torch
+
+
+def _wide(dtype: str, xp: Any) -> Any:
+    name = dtype.removeprefix("torch.")
+    if name in {"bool", "uint8", "int8", "uint16", "int16"}:
+        return xp.int32
+    if name in {"uint32", "int32", "int64", "uint64"}:
+        return xp.int64
+    return xp.float64 if name == "float64" else xp.float32
