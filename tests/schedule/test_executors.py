@@ -114,5 +114,6 @@ def test_dask_outlives_a_block_that_kills_its_worker(client, tmp_path):
 
 def test_ordinal_follows_the_workers_name(client):
     client.wait_for_workers(2)
-    assert sorted(client.run(by_dask.ordinal).values()) == [0, 1]
+    asked = [client.submit(by_dask.ordinal, workers=[w], pure=False) for w in client.nthreads()]
+    assert sorted(future.result() for future in asked) == [0, 1]
     assert by_dask.ordinal() == 0

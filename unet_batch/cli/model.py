@@ -2,13 +2,18 @@
 
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unet_batch.cli import options
 
-LEGAL_SHOWN = 6
+if TYPE_CHECKING:
+    from unet_batch.models.spec import ModelSpec
+
+# Legal inputs are listed up to these sizes: the published 572 and 132 px lie below them.
+LISTED_TO = {2: 600, 3: 200}
+FEWEST, MOST_IN_TEXT = 6, 40
 
 
 @click.group()
@@ -24,20 +29,17 @@ def command() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
 def new(spec_file: Path, out: Path, overrides: tuple[str, ...], encoder: Path | None, seed: int) -> None:
     """Write an untrained network that SPEC.yaml describes to the checkpoint OUT."""
-    import torch  # noqa: PLC0415 - imported when it runs
-
-    from unet_batch.models.build import build  # noqa: PLC0415
+    from unet_batch.models.build import build  # noqa: PLC0415 - imported when it runs
     from unet_batch.models.checkpoint import save_checkpoint  # noqa: PLC0415
     from unet_batch.models.spec import ModelSpec  # noqa: PLC0415
     from unet_batch.models.ternausnet import load_encoder  # noqa: PLC0415
 
     spec = ModelSpec.from_yaml(spec_file, overrides)
-    torch.manual_seed(seed)
-    model = build(spec)
+    model = build(spec, seed)
     if encoder is not None:
         load_encoder(model, encoder)
     save_checkpoint(out, model, spec)
-    click.echo(f"{out}: {spec.architecture}, {sum(p.numel() for p in model.parameters()):,} parameters")
+    click.echo(f"{out}: {spec.architecture}, {_counts(out, spec, is_yaml=False)['parameters']:,} parameters")
 
 
 @command.command()
@@ -49,39 +51,65 @@ def info(checkpoint: Path, as_json: bool) -> None:
     if as_json:
         options.echo_json(found)
         return
-    for key, value in found.pop("spec").items():
-        if value is not None:
-            click.echo(f"{key:>16}: {value}")
-    for key, value in found.items():
-        if value not in (None, {}):
-            click.echo(f"{key:>16}: {value}")
+    for key, value in {**found.pop("spec"), **found}.items():
+        if value not in (None, {}) and not (key == "norm_parameters" and not value):
+            click.echo(f"{key:>16}: {_text(value)}")
 
 
 def _info(path: Path) -> dict[str, Any]:
     from unet_batch.models.checkpoint import EXPORTED_SUFFIXES, read_card, read_spec  # noqa: PLC0415
-    from unet_batch.models.header import read_header  # noqa: PLC0415
     from unet_batch.models.spec import ModelSpec  # noqa: PLC0415
 
-    is_spec = path.suffix in (".yaml", ".yml")
-    is_checkpoint = not is_spec and path.suffix not in EXPORTED_SUFFIXES
-    spec = ModelSpec.from_yaml(path) if is_spec else read_spec(path)
-    parameters = None
-    if is_checkpoint:
-        shapes = read_header(path).shapes
-        # Running statistics of batch norms are stored with the weights, but nobody counts them as such.
-        parameters = sum(prod(s) for key, s in shapes.items() if not key.endswith(_BUFFERS))
-    reach = spec.reach()
-    sizes = [reach.input_size(1) + k * reach.multiple for k in range(LEGAL_SHOWN)]
+    is_yaml = path.suffix in (".yaml", ".yml")
+    spec = ModelSpec.from_yaml(path) if is_yaml else read_spec(path)
     return {
         "spec": spec.model_dump(mode="json"),
-        "parameters": parameters,
-        "margin": reach.margin,
-        "multiple": reach.multiple,
-        "exact": reach.exact,
-        "legal_inputs": [reach.fixed] if reach.fixed else sizes,
-        "legal_outputs": [reach.output_size(n) for n in ([reach.fixed] if reach.fixed else sizes)],
-        "card": read_card(path) if is_checkpoint else {},
+        **({} if spec.architecture == "exported" else _counts(path, spec, is_yaml=is_yaml)),
+        **_sizes(spec),
+        "card": {} if is_yaml or path.suffix in EXPORTED_SUFFIXES else read_card(path),
     }
 
 
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+def _counts(path: Path, spec: "ModelSpec", *, is_yaml: bool) -> dict[str, int]:
+    """Trained numbers, those of norms apart: the papers leave them out."""
+    from unet_batch.models.checkpoint import shapes_of  # noqa: PLC0415
+    from unet_batch.models.header import read_header  # noqa: PLC0415
+
+    shapes = shapes_of(spec) if is_yaml else read_header(path).shapes
+    norms = {key.removesuffix("weight") for key, shape in shapes.items() if _scales(key, shape)}
+    counts = {"parameters": 0, "norm_parameters": 0}
+    for key, shape in shapes.items():
+        module, _, name = key.rpartition(".")
+        if name in ("weight", "bias"):  # not the running statistics of batch norms
+            counts["norm_parameters" if f"{module}." in norms else "parameters"] += prod(shape)
+    return counts
+
+
+def _scales(key: str, shape: tuple[int, ...]) -> bool:
+    """Whether these are the scales of a norm; weights of convolutions have more axes."""
+    return key.endswith(".weight") and len(shape) == 1
+
+
+def _sizes(spec: "ModelSpec") -> dict[str, Any]:
+    reach = spec.reach()
+    listed = range(reach.minimum, LISTED_TO[spec.dims] + 1, reach.multiple)
+    few = range(reach.minimum, reach.minimum + FEWEST * reach.multiple, reach.multiple)
+    sizes = [reach.fixed] if reach.fixed else [*max(listed, few, key=len)]
+    rest = f" + {reach.remainder}" if reach.remainder else ""
+    rule = f"{reach.multiple}k{rest} px from {reach.minimum} on; n px give n - {2 * reach.margin}"
+    return {
+        "margin": reach.margin,
+        "multiple": reach.multiple,
+        "exact": reach.exact,
+        "legal_rule": f"only {reach.fixed} px" if reach.fixed else rule,
+        "legal_inputs": sizes,
+        "legal_outputs": [reach.output_size(size) for size in sizes],
+    }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if not isinstance(value, list):
+        return str(value)
+    return ", ".join(map(str, value[:MOST_IN_TEXT])) + (", ..." if len(value) > MOST_IN_TEXT else "")

@@ -1,5 +1,6 @@
 """From a spec to an untrained torch module."""
 
+import torch
 from torch import nn
 
 from unet_batch.errors import SpecError
@@ -9,14 +10,20 @@ from unet_batch.models.ternausnet import TernausNet
 from unet_batch.models.unet import UNet
 
 
-def build(spec: ModelSpec) -> nn.Module:
+def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
     """A new network with He-initialised weights, in training mode, on the default torch device.
+
+    ``seed`` makes the weights repeatable and leaves torch's own generator as it was.
 
     It takes normalised float (N, C, *spatial) and gives logits (N, classes, *spatial).
 
     Raises:
         SpecError: an exported network, which is a file and cannot be built.
     """
+    if seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(spec)
     match spec.architecture:
         case "unet":
             model: nn.Module = UNet(spec)
