@@ -1,12 +1,14 @@
 """The frozen base of everything that a YAML file may say, and the one way to load it."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from unet_batch.errors import ConfigError, MissingError
 
@@ -29,7 +31,8 @@ def load(kind: type[ConfigT], path: Path | None = None, overrides: Sequence[str]
     values = read_yaml(path) if path is not None else {}
     for item in overrides:
         _set(values, item)
-    return validate(kind, values, where=str(path) if path is not None else "settings")
+    sources = [str(path)] if path is not None else []
+    return validate(kind, values, where=" with ".join([*sources, *(["--set"] if overrides else [])]))
 
 
 def validate(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT:
@@ -37,7 +40,7 @@ def validate(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_first_fault(kind, error)}") from None
+        raise ConfigError(f"{where}: {_first_fault(kind, values, error)}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -74,16 +77,75 @@ def _set(values: dict[str, Any], item: str) -> None:
     values[leaf] = value
 
 
-def _first_fault(kind: type[BaseModel], error: ValidationError) -> str:
-    fault = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        name = str(fault["loc"][-1])
-        near = difflib.get_close_matches(name, list(kind.model_fields), n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(kind.model_fields)}"
-        return f"unknown key `{key}`; {hint}"
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"`{key}`: {message}" if key else message
+def _first_fault(kind: type[BaseModel], values: dict[str, Any], error: ValidationError) -> str:
+    faults = [(_keys(values, fault), fault) for fault in error.errors(include_url=False)]
+    for keys, fault in faults:  # a misspelt key is also why another one is missing
+        if fault["type"] == "extra_forbidden":
+            return _unknown(keys, _siblings(kind, keys))
+    keys, fault = max(faults, key=lambda one: len(one[0]))
+    if not keys:
+        return _plain(fault["msg"])
+    # A value that may be of several types has a fault for each of them.
+    messages = dict.fromkeys(_plain(other["msg"]) for where, other in faults if where == keys)
+    message = " or ".join(messages).replace(" or must be", " or")
+    told = fault["type"] in ("missing", "value_error", "too_long", "too_short")
+    given = "" if told else f", not {fault['input']!r:.60}"
+    return f"`{_dotted(keys)}`: {message}{given}"
+
+
+def _unknown(keys: Sequence[str], known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(keys[-1], known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
+    return f"unknown key `{_dotted(keys)}`; {hint}"
+
+
+def _keys(values: Any, fault: ErrorDetails) -> list[str]:
+    """The keys and positions that a person wrote; pydantic's location also names the types that it tried."""
+    keys = []
+    for part in fault["loc"]:
+        listed = isinstance(part, int) and isinstance(values, list | tuple) and part < len(values)
+        if listed or (isinstance(values, dict) and part in values):
+            keys.append(str(part))
+            values = values[part]
+    return [*keys, str(fault["loc"][-1])] if fault["type"] == "missing" else keys
+
+
+def _siblings(kind: type[BaseModel], keys: Sequence[str]) -> list[str]:
+    """The known keys at the place of the last of ``keys``."""
+    models = [kind]
+    for key in keys[:-1]:
+        fields = [model.model_fields[key] for model in models if key in model.model_fields]
+        models = [model for field in fields for model in _models_in(field.annotation)]
+    return [name for model in models for name in model.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _plain(message: str) -> str:
+    """A message of pydantic in words of YAML."""
+    for theirs, ours in _WORDS:
+        message = re.sub(theirs, ours, message)
+    return message
+
+
+_WORDS = (
+    ("^Value error, ", ""),
+    ("^Field required", "is missing; write it"),
+    ("^Input should be", "must be"),
+    ("a valid (dictionary or instance of .*|dictionary)", "a mapping"),
+    ("a valid tuple", "a list"),
+    ("^Tuple", "the list"),
+    (" after validation", ""),
+    (", unable to parse string as an? (number|integer|boolean)", ""),
+)
+
+
+def _dotted(keys: Sequence[str]) -> str:
+    return ".".join(keys)
 
 
 def _one_line(error: Exception) -> str:

@@ -101,11 +101,11 @@ def test_another_network_and_another_image_are_refused(world, tmp_path):
 
 def test_a_second_driver_is_refused(world):
     folder, image, network, _ = world
-    with (
-        Ledger.open(folder / "whole.zarr", writable=True),
-        pytest.raises(StoreBusyError, match=str(os.getpid())),
-    ):
-        predict(image, folder / "whole.zarr", network, CONFIG)
+    with Ledger.open(folder / "whole.zarr", writable=True):
+        assert status(folder / "whole.zarr").state == "running"
+        with pytest.raises(StoreBusyError, match=str(os.getpid())):
+            predict(image, folder / "whole.zarr", network, CONFIG)
+    assert status(folder / "whole.zarr").state == "done"
 
 
 def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(world, tmp_path, monkeypatch):

@@ -1,9 +1,10 @@
 import json
+import urllib.request
 
 import pytest
 
 from unet_batch.cluster.config import ClusterConfig
-from unet_batch.cluster.local import connect
+from unet_batch.cluster.local import connect, dashboard
 from unet_batch.errors import InputError, MissingError
 
 
@@ -20,6 +21,8 @@ def test_a_running_cluster_is_joined_by_address_or_file(tmp_path):
         for scheduler in (str(path), json.loads(path.read_text())["address"]):
             with connect(ClusterConfig(scheduler=scheduler)) as guest:
                 assert guest.nthreads() == owner.nthreads()
+        with urllib.request.urlopen(dashboard(owner)) as page:
+            assert page.status == 200
         assert owner.nthreads(), "a guest that leaves must not take the cluster with it"
 
 

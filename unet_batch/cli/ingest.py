@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from unet_batch.cli import options
-from unet_batch.cli.progress import display
+from unet_batch.cli.progress import display, echo_line
 
 
 @click.command()
@@ -39,6 +39,9 @@ def command(
             config,
             progress=lambda done, total, pixels: shown.update(done, total, pixels, time.monotonic() - began),
         )
+    if flags["json_lines"]:
+        echo_line("summary", summary.to_json())
+        return
     if flags["as_json"]:
         options.echo_json(summary)
         return

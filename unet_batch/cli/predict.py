@@ -1,12 +1,13 @@
 """``unet-batch predict``."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from unet_batch.cli import options
-from unet_batch.cli.progress import Display, display
+from unet_batch.cli.progress import Display, display, echo_line
 from unet_batch.cli.status import show
 from unet_batch.cli.stopping import on_signals
 
@@ -57,7 +58,10 @@ def command(
         found = predict(
             image, out, models, config, axes=axes, retry_failed=flags["retry_failed"], hooks=hooks
         )
-    show(found, as_json=flags["as_json"] or flags["json_lines"])
+    if flags["json_lines"]:
+        echo_line("status", asdict(found))
+    else:
+        show(found, as_json=flags["as_json"])
     if found.blocks["pending"]:
         return STOPPED
     return FAILED_BLOCKS if found.blocks["failed"] else 0

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -51,32 +51,52 @@ class Lines:
         left = seconds / done * (total - done) if done else None
         counts = {"blocks_done": done, "blocks_total": total, "pixels": pixels}
         times = {"pixels_per_second": rate, "seconds": seconds, "seconds_left": left}
-        self._print("progress", {**counts, **times})
+        echo_line("progress", {**counts, **times})
 
     def tell(self, message: str) -> None:
         """A line with the message."""
-        self._print("message", {"message": message})
+        echo_line("message", {"message": message})
 
-    def _print(self, event: str, values: dict[str, object]) -> None:
-        click.echo(json.dumps({"event": event, "time": time.time(), **values}))
-        sys.stdout.flush()
+
+def echo_line(event: str, values: Mapping[str, object]) -> None:
+    """One line of JSON on stdout, at once."""
+    click.echo(json.dumps({"event": event, "time": time.time(), **values}, default=str))
+    sys.stdout.flush()
 
 
 class Bar:
-    """A bar with blocks, rate and time left; on a terminal it moves, in a file it is a line at the end."""
+    """A bar with blocks, rate and time left; on a terminal it moves, in a file it is a line at the end.
+
+    No bar stays of work that ends in an error; before its first block, the error is the only line.
+    """
 
     def __init__(self, progress: Progress, what: str) -> None:
-        self.progress = progress
+        self.progress, self.what = progress, what
         self.task = progress.add_task(what, total=None, rate="")
+        self.held: list[str] = []
+        self.begun = False
 
     def update(self, done: int, total: int, pixels: int, seconds: float) -> None:
         """Move the bar."""
+        self.begun = True
+        self.progress.start()
+        self.release()
         rate = f"{pixels / seconds / 1e6:.2f} Mpx/s" if seconds else ""
-        self.progress.update(self.task, completed=done, total=total, rate=rate)
+        self.progress.update(self.task, description=self.what, completed=done, total=total, rate=rate)
 
     def tell(self, message: str) -> None:
-        """A line above the bar."""
-        self.progress.console.print(message, highlight=False)
+        """A line above the bar; until the bar moves, its caption."""
+        self.held.append(message)
+        if self.begun:
+            self.release()
+        else:
+            self.progress.update(self.task, description=message)
+
+    def release(self) -> None:
+        """Print what was told before the bar moved."""
+        for message in self.held:
+            self.progress.console.print(message, highlight=False, markup=False, soft_wrap=True)
+        self.held.clear()
 
 
 @contextmanager
@@ -94,5 +114,15 @@ def display(what: str, *, quiet: bool, json_lines: bool) -> Iterator[Display]:
             TextColumn("blocks  {task.fields[rate]} "),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            yield Bar(progress, what)
+        progress = Progress(*columns, console=Console(stderr=True))
+        bar = Bar(progress, what)
+        if progress.console.is_terminal:
+            progress.start()
+        finished = False
+        try:
+            yield bar
+            bar.release()
+            finished = bar.begun
+        finally:
+            progress.live.transient = not finished
+            progress.live.stop()

@@ -1,12 +1,14 @@
 """A Dask client: of a cluster that lives as long as this run, or of one that is there already."""
 
+import importlib.util
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.errors import InputError, MissingError
@@ -32,10 +34,29 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
     """
     if config.scheduler is None:
         with dask.config.set(SETTINGS), _local(config) as cluster, Client(cluster) as client:
+            if config.processes:
+                client.register_plugin(_LeaveInterruptsToTheDriver())
             yield client
     else:
         with _existing(config.scheduler, config.start_timeout) as client:
             yield client
+
+
+def dashboard(client: Client) -> str:
+    """Address of Dask's dashboard; without bokeh to draw it, of its plain table of workers."""
+    link = str(client.dashboard_link)
+    return (
+        link if importlib.util.find_spec("bokeh") else link.removesuffix("status") + "info/main/workers.html"
+    )
+
+
+class _LeaveInterruptsToTheDriver(WorkerPlugin):  # type: ignore[misc]  # distributed is half typed
+    """Ctrl-C reaches every process of a terminal: workers go on, so that the driver can end their blocks."""
+
+    def setup(self, worker: Worker) -> None:
+        """Runs in the main thread of a worker's process, also after its nanny restarted it."""
+        del worker
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _local(config: ClusterConfig) -> LocalCluster:

@@ -50,7 +50,7 @@ def save_checkpoint(
     tensors = _stored(model, dtype)
     _check_finite(path, tensors)
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-    Header(path, {}, shapes).check_shapes(_shapes_of(spec))
+    Header(path, {}, shapes).check_shapes(shapes_of(spec))
     metadata = {"format": FORMAT, "spec": spec.model_dump_json(), "card": json.dumps(card or {})}
     _write_renamed(path, save(tensors, metadata))
 
@@ -73,7 +73,7 @@ def load_checkpoint(path: Path) -> tuple["nn.Module", ModelSpec]:
         return load_exported(path), spec
     header = read_header(path)
     spec = _spec_of(header)
-    header.check_shapes(_shapes_of(spec))
+    header.check_shapes(shapes_of(spec))
     tensors = _read_tensors(path)
     _check_finite(path, tensors)
     model = _empty(spec)
@@ -158,7 +158,12 @@ def _empty(spec: ModelSpec) -> "nn.Module":
         return build(spec)
 
 
-def _shapes_of(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+def shapes_of(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Shapes of the network's parameters and buffers, without memory for them.
+
+    Raises:
+        SpecError: a network too large to be.
+    """
     try:
         return {key: tuple(value.shape) for key, value in _empty(spec).state_dict().items()}
     except (RuntimeError, OverflowError):

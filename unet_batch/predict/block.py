@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from unet_batch.predict.foreground import Foreground
 from unet_batch.predict.plan import Plan
-from unet_batch.predict.predictor import Predictor
 from unet_batch.predict.resources import CACHE_BYTES
 from unet_batch.schedule.dask import ordinal
 from unet_batch.schedule.events import Event
@@ -44,13 +43,20 @@ class PredictWork:
 
     def __call__(self, number: int) -> Event:
         """Block ``number`` from the image to the store."""
-        return _tools_of(self).process(number)
+        started = time.perf_counter()
+        tools = _tools_of(self)
+        opened = time.perf_counter() - started
+        event = tools.process(number)
+        # Loading and compiling the network is the first block's, and of those that waited for it.
+        return replace(event, stages={"open": opened, **event.stages})
 
 
 class _Tools:
     """What one process needs for its blocks, opened once and shared by its threads."""
 
     def __init__(self, work: PredictWork) -> None:
+        from unet_batch.predict.predictor import Predictor  # noqa: PLC0415 - torch on workers, not in drivers
+
         self.plan = work.plan
         self.image = Image.open(work.image, axes=work.plan.image.axes, level=work.plan.image.level)
         self.masks = Masks.open(work.masks, writable=True)

@@ -1,8 +1,9 @@
 """What a YAML file or ``--set key=value`` may say about a prediction."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from unet_batch.config import Config
 
@@ -95,6 +96,20 @@ class PredictConfig(Config):
     chunk: Extent | None = None
     compression: str = "zstd"
     packet_seconds: float = Field(default=10.0, gt=0)
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise ValueError(f"{device!r} is not known; use auto, cpu, cuda or cuda:N")
+        return device
+
+    @field_validator("compression")
+    @classmethod
+    def _known_compression(cls, compression: str) -> str:
+        if not re.fullmatch(r"zstd(:([1-9]|1\d|2[0-2]))?|blosc-lz4|none", compression):
+            raise ValueError(f"{compression!r} is not known; use zstd, zstd:1 to zstd:22, blosc-lz4 or none")
+        return compression
 
     @model_validator(mode="after")
     def _ranges_are_not_empty(self) -> Self:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from unet_batch.schedule.events import Event
+from unet_batch.store.door import writing
 
 FILE = Path("ledger") / "runs.jsonl"
 
@@ -57,7 +58,8 @@ class RunRecord:
 
 def append(store: str, record: RunRecord) -> None:
     """Add a run that has ended."""
-    with (Path(store) / FILE).open("a", encoding="utf-8") as file:
+    path = Path(store) / FILE
+    with writing(str(path)), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(record)) + "\n")
 
 

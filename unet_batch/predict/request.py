@@ -40,6 +40,7 @@ class Request:
         request = cls(opened, tuple(models), specs[0], tuple(file_hash(Path(m)) for m in models), config)
         _check_axes(request)
         _check_roi(request)
+        _check_nodata_mask(request)
         request.channels()
         return request
 
@@ -110,6 +111,17 @@ def _check_axes(request: Request) -> None:
         raise InputError(
             f"{request.image.path}: axes {request.image.axes} give {len(request.axes)} dimensions, the "
             f"network needs {request.spec.dims}; give an image with a z axis or a 2-D network"
+        )
+
+
+def _check_nodata_mask(request: Request) -> None:
+    if request.nodata_mask is None:
+        return
+    mask = Image.open(request.nodata_mask, axes=request.axes)
+    if mask.shape != request.image.shape:
+        raise InputError(
+            f"{request.nodata_mask}: shape {mask.shape}, the image has {request.image.shape}; "
+            "give a mask that fits"
         )
 
 

@@ -4,7 +4,8 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import InputError, MissingError, PlanMismatchError
+from unet_batch.errors import InputError, MissingError, PlanMismatchError, StoreBusyError, UnetBatchError
 from unet_batch.predict import history
 from unet_batch.predict.block import PredictWork
 from unet_batch.predict.config import PredictConfig
@@ -23,8 +24,9 @@ from unet_batch.predict.request import Request
 from unet_batch.predict.resources import threads
 from unet_batch.predict.status import Status, plan_of, status
 from unet_batch.predict.trial import Trial, assume
-from unet_batch.predict.workers import workers
+from unet_batch.predict.workers import Workers, workers
 from unet_batch.schedule.events import Event, Executor, Stop
+from unet_batch.store.group import refuse_occupied
 from unet_batch.store.journal import Entry
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import Ledger
@@ -105,17 +107,25 @@ class _Run:
 
     def begin(self) -> None:
         """A store that is not there yet."""
-        config = self.request.config
+        config, created = self.request.config, False
         _check_output(Path(self.out))
-        with workers(config) as crew:
-            self._tell("choosing tile and backend")
-            choice = crew.ask(
-                Trial(self.request.image.path, self.request.models, config, self.axes, threads(config))
-            )
-            plan = make_plan(self.request, choice)
-            masks = Masks.create(self.out, layout_of(plan, self.request), self._attributes(plan, choice))
-            with self._new_ledger(plan) as ledger:
-                self._compute(plan, masks, ledger, crew.execute, _selected(plan))
+        assume(self.request)  # a block or tile that cannot be is refused before any worker starts
+        try:
+            with self._crew() as crew:
+                self._tell("choosing tile and backend")
+                choice = crew.ask(
+                    Trial(self.request.image.path, self.request.models, config, self.axes, threads(config))
+                )
+                plan = make_plan(self.request, choice)
+                masks = Masks.create(self.out, layout_of(plan, self.request), self._attributes(plan, choice))
+                created = True
+                with self._new_ledger(plan) as ledger:
+                    self._compute(plan, masks, ledger, crew.execute, _selected(plan))
+        except UnetBatchError as error:
+            # Nothing to resume. A busy store is another driver's.
+            if created and not self.record.blocks and not isinstance(error, StoreBusyError):
+                Masks.discard(self.out)
+            raise
 
     def resume(self, *, retry_failed: bool) -> None:
         """A store that an earlier run began; refused where the plan differs."""
@@ -135,8 +145,15 @@ class _Run:
                 self._tell("nothing to do: every block is in the store")
                 return
             self._tell(f"resuming: {todo.size} of {len(plan.tiling)} blocks are left")
-            with workers(self.request.config) as crew:
+            with self._crew() as crew:
                 self._compute(plan, masks, ledger, crew.execute, todo)
+
+    @contextmanager
+    def _crew(self) -> Iterator[Workers]:
+        with workers(self.request.config) as crew:
+            if crew.dashboard is not None:
+                self._tell(f"dashboard: {crew.dashboard}")
+            yield crew
 
     def _compute(
         self, plan: Plan, masks: Masks, ledger: Ledger, execute: Executor, numbers: NDArray[np.int64]
@@ -269,9 +286,9 @@ def _selected(plan: Plan) -> NDArray[np.int64]:
 
 
 def _check_output(out: Path) -> None:
-    if out.is_file():
-        raise InputError(f"{out}: is a file; choose another output path")
-    if not out.parent.is_dir() and not out.parent.parent.is_dir():
+    refuse_occupied(str(out))
+    in_labels = out.parent.name == "labels" and out.parent.parent.is_dir()
+    if not out.parent.is_dir() and not in_labels:
         raise InputError(f"{out}: the folder {out.parent} does not exist; create it first")
 
 

@@ -13,6 +13,7 @@ from unet_batch.predict import history
 from unet_batch.predict.plan import Plan
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import FOLDER, Ledger
+from unet_batch.store.lock import DriverLock
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import Grid
 
@@ -22,7 +23,8 @@ class Status:
     """State of a store.
 
     Attributes:
-        state: ``done``, ``failed`` (ended, some blocks set aside) or ``incomplete``.
+        state: ``running`` (a driver is at work), ``incomplete`` (none is, blocks are left), ``failed``
+            (ended, some blocks set aside) or ``done``.
         blocks: total, done, skipped, failed, pending.
         pixels: pixels of all done blocks.
         class_pixels: pixels per class name.
@@ -64,7 +66,7 @@ def status(path: str | Path) -> Status:
     decoded, needed = sum(run.decoded_bytes for run in runs), sum(run.needed_bytes for run in runs)
     return Status(
         path=str(path),
-        state="incomplete" if counts["pending"] else ("failed" if counts["failed"] else "done"),
+        state=_state(counts, Path(path)),
         plan_hash=plan.hash,
         exact=plan.exact,
         blocks={"total": sum(counts.values()), **counts},
@@ -108,6 +110,14 @@ def sum_stages(stages: Any) -> dict[str, float]:
         for stage, seconds in part.items():
             total[stage] = total.get(stage, 0.0) + seconds
     return total
+
+
+def _state(counts: Mapping[str, int], path: Path) -> str:
+    if DriverLock.held(path / FOLDER / "lock"):
+        return "running"
+    if counts["pending"]:
+        return "incomplete"
+    return "failed" if counts["failed"] else "done"
 
 
 def _failures(path: Path) -> list[str]:

@@ -53,6 +53,8 @@ def assume(request: Request) -> Choice:
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if kind == "cuda" or cpu_has_bf16() else "fp32"
+    if precision == "fp16" and kind == "cpu":
+        raise InputError("precision fp16: needs a CUDA device; use bf16 or fp32")
     backend = config.backend
     if backend == "auto":
         able = kind == "cpu" and importlib.util.find_spec("openvino") is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from unet_batch.cluster.config import ClusterConfig
-from unet_batch.cluster.local import connect
+from unet_batch.cluster.local import connect, dashboard
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.planning import Choice
 from unet_batch.predict.resources import worker_count
@@ -21,6 +21,7 @@ class Workers:
 
     ask: Callable[[Callable[[], Choice]], Choice]
     execute: Executor
+    dashboard: str | None = None
 
 
 @contextmanager
@@ -33,4 +34,5 @@ def workers(config: PredictConfig) -> Iterator[Workers]:
     cluster = ClusterConfig(scheduler=config.scheduler, workers=max(1, count), concurrency=config.concurrency)
     packing = by_dask.Packing(seconds=config.packet_seconds)
     with connect(cluster) as client:
-        yield Workers(partial(by_dask.ask, client), partial(by_dask.run, client, packing=packing))
+        execute = partial(by_dask.run, client, packing=packing)
+        yield Workers(partial(by_dask.ask, client), execute, dashboard(client))

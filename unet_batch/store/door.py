@@ -59,7 +59,7 @@ def _write_fault(where: str, error: Exception) -> str:
     code = error.errno if isinstance(error, OSError) else None
     # zarrs reports the system's error as text only.
     if code in {errno.ENOSPC, errno.EDQUOT} or "os error 28" in text or "os error 122" in text:
-        return "the disk or quota is full; free space and start again, finished blocks are kept"
+        return "the disk or quota is full; free space and start again"
     if code in {errno.EACCES, errno.EPERM, errno.EROFS} or "os error 13" in text or "os error 30" in text:
         return "not writable; ask for write permission or choose another output"
     if code in {errno.ENOTDIR, errno.EEXIST} and is_local(where):

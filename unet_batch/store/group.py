@@ -1,6 +1,7 @@
 """A Zarr group: its attributes read, or the group written in one go. Not its arrays."""
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from unet_batch.store.arrays import Location
 from unet_batch.store.door import is_local, reading_metadata, writing
 
 _OCCUPIED = ("zarr.json", ".zgroup", ".zarray")
+# What a creation that was killed leaves: levels, layers, the ledger's lock, files not yet renamed.
+_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|.*\.partial")
 
 
 def read_node(location: Location, where: str) -> tuple[str, dict[str, Any]]:
@@ -49,7 +52,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def refuse_occupied(path: str) -> None:
-    """Raise OutputError where a new store at ``path`` would meet an existing one or a file."""
+    """Raise OutputError where a new store at ``path`` would meet an existing one, a file or other things."""
     if not is_local(path):
         try:
             read_node(path, path)
@@ -64,3 +67,5 @@ def refuse_occupied(path: str) -> None:
             raise OutputError(f"{path}: a file is in the way; remove it or choose another output")
         if any((folder / name).exists() for name in _OCCUPIED):
             raise OutputError(f"{path}: exists already; choose another output or remove it")
+        if folder.is_dir() and not all(_UNFINISHED.fullmatch(entry.name) for entry in folder.iterdir()):
+            raise OutputError(f"{path}: a folder with other things in it; choose another output")

@@ -35,6 +35,14 @@ def source_of(path: str, layout: MasksLayout) -> str | None:
     return _SOURCE
 
 
+def levels_of(path: str) -> int:
+    """How many levels the image has that masks at ``path`` belong to; OME-Zarr asks for as many of labels."""
+    image = Path(path).absolute().parent.parent
+    found = ome.parse(read_node(image, str(image))[1], str(image))
+    assert found is not None, "source_of has looked"
+    return len(found.datasets)
+
+
 def register(path: Path) -> None:
     """List the masks at ``path`` in the labels group above them; others that are listed stay."""
     group = path.parent
@@ -45,6 +53,24 @@ def register(path: Path) -> None:
         names = [name for name in known.get("labels") or [] if name != path.name]
         attributes["ome"] = {**known, "version": ome.VERSION, "labels": [*names, path.name]}
         write_group(str(group), attributes)
+
+
+def unregister(path: Path) -> None:
+    """Take the masks at ``path`` off that list; a labels group that was there for them alone goes too."""
+    group = path.parent
+    if group.name != "labels" or not (group / "zarr.json").exists():
+        return
+    with _exclusive(group):
+        attributes = read_node(group, str(group))[1]
+        names = attributes.get("ome", {}).get("labels") or []
+        if path.name not in names:
+            return
+        left = [name for name in names if name != path.name]
+        if left or len(list(group.iterdir())) > 1:
+            write_group(str(group), {**attributes, "ome": {**attributes["ome"], "labels": left}})
+        else:
+            (group / "zarr.json").unlink()
+            group.rmdir()
 
 
 @contextmanager

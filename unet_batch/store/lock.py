@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,21 @@ class DriverLock:
         _describe(descriptor)
         return cls(file, descriptor)
 
+    @staticmethod
+    def held(file: Path) -> bool:
+        """Whether some driver holds the lock; False where this cannot be told."""
+        try:
+            descriptor = os.open(file, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in {errno.EWOULDBLOCK, errno.EACCES}
+        finally:
+            os.close(descriptor)
+        return False
+
     def release(self) -> None:
         """Let others in; harmless when repeated."""
         if self.descriptor >= 0:
@@ -59,8 +75,9 @@ class DriverLock:
 
 def _describe(descriptor: int) -> None:
     who = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(who).encode(), 0)
+    with suppress(OSError):  # a courtesy: on a full disk the lock holds without it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(who).encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

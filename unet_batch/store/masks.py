@@ -4,9 +4,10 @@ Extra layers (probabilities, confidence) are sub-groups that open as images. Wha
 are done, is the ledger's.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import FormatError
+from unet_batch.errors import FormatError, UnetBatchError
 from unet_batch.store.door import is_local
 from unet_batch.store.group import read_node, refuse_occupied, write_group
-from unet_batch.store.labels import register, source_of
+from unet_batch.store.labels import levels_of, register, source_of, unregister
 from unet_batch.store.layer import Layer
 from unet_batch.store.ledger import FOLDER
 from unet_batch.store.lock import DriverLock
@@ -41,7 +42,9 @@ class Masks:
 
     @classmethod
     def create(cls, path: str | Path, layout: MasksLayout, attributes: Mapping[str, Any]) -> "Masks":
-        """A new store; at ``IMAGE/labels/NAME`` it is also registered there. Half-created ones are replaced.
+        """A new store. Half-created ones are replaced; a creation that fails leaves nothing.
+
+        At ``IMAGE/labels/NAME`` it is registered there and, unless told otherwise, has the image's levels.
 
         Raises:
             OutputError: something is there already, or the place cannot be written.
@@ -51,23 +54,25 @@ class Masks:
         where = str(path)
         refuse_occupied(where)
         source = source_of(where, layout)
+        if source is not None and layout.levels is None:
+            layout = replace(layout, levels=levels_of(where))
         lock = DriverLock.acquire(Path(where) / FOLDER / "lock") if is_local(where) else nullcontext()
         with lock:
             refuse_occupied(where)
-            for name in layout.layer_names:
-                Layer.create(_layer_path(where, name), layout.layer(name))
-                if name != LABELS:
-                    write_group(_layer_path(where, name), {"ome": layout.metadata(name, None)})
-            if source is not None:
-                register(Path(where))
-            # The group comes last: a store is there only when it is whole.
-            own = {
-                "ome": layout.metadata(LABELS, source),
-                "unet_batch": dict(attributes),
-                "masks": asdict(layout),
-            }
-            write_group(where, own)
+            try:
+                _fill(where, layout, attributes, source)
+            except BaseException:
+                cls.discard(where)
+                raise
         return cls.open(where, writable=True)
+
+    @staticmethod
+    def discard(path: str | Path) -> None:
+        """Remove a local store and its registration: for a driver that fails before its first block."""
+        if is_local(str(path)):
+            shutil.rmtree(path, ignore_errors=True)
+            with suppress(UnetBatchError, OSError):
+                unregister(Path(path))
 
     @classmethod
     def open(cls, path: str | Path, *, writable: bool = False) -> "Masks":
@@ -144,6 +149,18 @@ def block_checksum(arrays: BlockArrays) -> int:
         for pixels in arrays[name]:
             crc = google_crc32c.extend(crc, _canonical(pixels).reshape(-1).view(np.uint8))
     return int(crc)
+
+
+def _fill(path: str, layout: MasksLayout, attributes: Mapping[str, Any], source: str | None) -> None:
+    for name in layout.layer_names:
+        Layer.create(_layer_path(path, name), layout.layer(name))
+        if name != LABELS:
+            write_group(_layer_path(path, name), {"ome": layout.metadata(name, None)})
+    if source is not None:
+        register(Path(path))
+    # The group comes last: a store is there only when it is whole.
+    own = {"ome": layout.metadata(LABELS, source), "unet_batch": dict(attributes), "masks": asdict(layout)}
+    write_group(path, own)
 
 
 def _canonical(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -59,11 +59,16 @@ class MasksLayout:
     @classmethod
     def parse(cls, values: object, where: str) -> "MasksLayout":
         """What ``asdict`` of a layout gave, after a trip through JSON."""
+        if values is None:
+            raise FormatError(f"{where}: Zarr, but no mask store of this program; give what predict wrote")
         try:
             return TypeAdapter(cls).validate_python(values)
-        except (ValidationError, InputError) as error:
-            fault = " ".join(str(error).split())[:200]
-            raise FormatError(f"{where}: no mask store of this program ({fault}); check the path") from None
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        except InputError as error:
+            reason = str(error)
+        raise FormatError(f"{where}: no mask store of this program ({reason}); check the path")
 
     @property
     def layer_names(self) -> tuple[str, ...]:

@@ -1,0 +1,93 @@
+"""From settings to a plan, without running anything."""
+
+from math import prod
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.worlds import noise, write_image, write_network
+from unet_batch.errors import InputError
+from unet_batch.predict.config import PredictConfig
+from unet_batch.predict.estimate import Estimate, len_of_tiles
+from unet_batch.predict.plan import Plan
+from unet_batch.predict.planning import make_plan, tile_choices
+from unet_batch.predict.request import Request
+from unet_batch.predict.trial import assume
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plan")
+    network = write_network(folder / "net.safetensors", depth=4, width=1)[0]
+    return write_image(folder / "image.zarr", noise((300, 500)), "yx"), network, folder
+
+
+def plan_of(world, **given):
+    request = Request.open(str(world[0]), [str(world[1])], PredictConfig(device="cpu", **given))
+    return make_plan(request, assume(request))
+
+
+def test_the_papers_tile(world):
+    plan = plan_of(world, tile=384, block=384)
+    assert plan.input_shape[2:] == (572, 572)
+    assert plan.grid.before == (92, 92)
+    assert plan.grid.after == (96, 96)
+    assert plan.exact
+
+
+@pytest.mark.parametrize(("setting", "value"), [("tile", 388), ("block", 100)])
+def test_steps_off_the_pooling_grid_name_the_nearest_legal(world, setting, value):
+    low, high = value // 16 * 16, value // 16 * 16 + 16
+    with pytest.raises(InputError, match=rf"`{setting}` {value} is not a multiple of 16.*{low} or {high}"):
+        plan_of(world, **{setting: value})
+
+
+def test_the_hash_knows_what_decides_bytes_and_nothing_else(world):
+    base = plan_of(world, block=64)
+    assert plan_of(world, block=64, workers=3, packet_seconds=2, concurrency=7).hash == base.hash
+    for change in ({"border": "edge"}, {"tta": True}, {"precision": "fp32"}, {"chunk": 32}, {"threads": 1}):
+        assert plan_of(world, block=64, **change).hash != base.hash, change
+    assert Plan.model_validate_json(base.model_dump_json()).hash == base.hash
+
+
+def test_differences_name_both_sides(world):
+    ours, theirs = plan_of(world, block=64, border="edge"), plan_of(world, block=64)
+    assert ours.differences(theirs) == ["compute.border: edge, not mirror"]
+    assert ours.differences(ours) == []
+
+
+def test_small_images_get_small_blocks(world):
+    assert plan_of(world).grid.block == (304, 512)
+    request = Request.open(str(world[0]), [str(world[1])], PredictConfig(device="cpu"))
+    choices = tile_choices(request, (304, 512))
+    assert choices[0] == (304, 512)
+    assert all(t % 16 == 0 for tile in choices for t in tile)
+    assert max(choices[-1]) <= 256
+
+
+@settings(max_examples=50)
+@given(data=st.data())
+def test_tiles_are_counted_as_the_grid_cuts_them(world, data):
+    tile = 16 * data.draw(st.integers(1, 12))
+    block = 16 * data.draw(st.integers(2, 30))
+    merge = data.draw(st.sampled_from(["crop", "blend"]))
+    start = data.draw(st.integers(0, 299)), data.draw(st.integers(0, 499))
+    roi = tuple((a, data.draw(st.integers(a + 1, n))) for a, n in zip(start, (300, 500), strict=True))
+    plan = plan_of(world, tile=tile, block=block, merge=merge, roi=roi)
+    grid = plan.tiling
+    numbers = grid.numbers_in(plan.region)
+    assert len_of_tiles(plan) == sum(len(grid.tiles(grid.at(int(n)).box)) for n in numbers)
+
+
+def test_an_estimate_adds_up(world):
+    request = Request.open(str(world[0]), [str(world[1])], PredictConfig(device="cpu", block=64, tile=64))
+    choice = assume(request)
+    plan = make_plan(request, choice)
+    estimate = Estimate.of(plan, request.config, choice)
+    assert estimate.blocks == 5 * 8
+    assert estimate.tiles == 40
+    assert estimate.pixels == 300 * 500
+    assert estimate.margin == pytest.approx(40 * prod(plan.input_shape[2:]) / 150_000)
+    assert estimate.bytes_read == 150_000
+    assert estimate.hours is None
