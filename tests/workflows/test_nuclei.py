@@ -1,0 +1,97 @@
+# The demo from the file to the overlay, and the shipped network on images that it was not trained on.
+
+import importlib
+import os
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from unet_batch import status
+from unet_batch.models.checkpoint import read_card, read_spec
+from unet_batch.store.image import Image
+from unet_batch.tiling import Box
+
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
+DATA = Path(os.environ.get("UNET_BATCH_TEST_DATA", "../shared/data")) / "b_dsb2018"
+
+
+@pytest.fixture
+def workflow(monkeypatch):
+    monkeypatch.syspath_prepend(str(WORKFLOWS))
+    return importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """The demo's folder after a run on the real image, without Dask."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(WORKFLOWS))
+        nuclei = importlib.import_module("nuclei")
+    out = tmp_path_factory.mktemp("demo") / "nuclei"
+    nuclei.segment(nuclei.sample_image(), out, workers=0)
+    return out
+
+
+def test_the_mask_store_is_whole(story):
+    found = status(story / "image.zarr/labels/nuclei")
+    assert found.state == "done"
+    assert found.exact
+    assert found.pixels == 512 * 512
+
+
+def test_nuclei_take_a_plausible_share_of_the_tissue(story):
+    shares = status(story / "image.zarr/labels/nuclei").class_pixels
+    assert 0.05 < shares["nucleus"] / 512**2 < 0.3
+    assert 0 < shares["border"] < shares["nucleus"]
+
+
+def test_nuclei_are_bluer_than_what_is_around_them(story):
+    everywhere = Box.of_shape((512, 512))
+    red, _, blue = Image.open(story / "image.zarr").read(everywhere).astype(float)
+    nucleus = Image.open(story / "image.zarr/labels/nuclei").read(everywhere)[0] == 1
+    blueness = blue - red
+    assert blueness[nucleus].mean() > blueness[~nucleus].mean() + 20
+
+
+def test_the_overlay_shows_the_image_with_outlines(story):
+    with Picture.open(story / "overlay.png") as overlay:
+        drawn = np.asarray(overlay)
+    pixels = np.moveaxis(Image.open(story / "image.zarr").read(Box.of_shape((512, 512))), 0, -1)
+    changed = (drawn != pixels).any(-1)
+    assert drawn.shape == (512, 512, 3)
+    assert 0.05 < changed.mean() < 0.5
+
+
+def test_a_second_run_computes_nothing(story, workflow, capsys):
+    nuclei = workflow("nuclei")
+    nuclei.segment(nuclei.sample_image(), story, workers=0)
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_grey_image_is_segmented_too(tmp_path, workflow):
+    nuclei = workflow("nuclei")
+    grey = np.full((60, 70), 200, np.uint8)
+    Picture.fromarray(grey).save(tmp_path / "grey.png")
+    found = nuclei.segment(tmp_path / "grey.png", tmp_path / "out", workers=0)
+    assert found.pixels == 60 * 70
+
+
+def test_the_checkpoint_is_small_and_says_what_it_is():
+    checkpoint = WORKFLOWS / "nuclei.safetensors"
+    card = read_card(checkpoint)
+    assert checkpoint.stat().st_size < 5_000_000
+    assert read_spec(checkpoint).classes == ("background", "nucleus", "border")
+    assert card["licence"] == "CC0"
+    assert card["val"]["HE_purple"]["foreground_iou"] > 0
+
+
+@pytest.mark.skipif(not DATA.exists(), reason=f"no {DATA}; set UNET_BATCH_TEST_DATA")
+def test_the_network_finds_nuclei_of_tissue_it_was_not_trained_on(workflow):
+    train_nuclei: ModuleType = workflow("train_nuclei")
+    model, _ = train_nuclei.load_checkpoint(WORKFLOWS / "nuclei.safetensors")
+    tissue = [p for p in train_nuclei.load_pictures(DATA, "val") if p.kind == "HE_purple"]
+    found = train_nuclei.evaluate(model, tissue[:4])
+    assert found["HE_purple"]["foreground_iou"] > 0.72  # 0.773 was measured
