@@ -11,11 +11,6 @@ VENV ?= .venv
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-RESULTS := benchmarks/results
-
-# Scripts print JSON, which is kept under the script's name. Those named gpu_* need a CUDA device.
-GPU_BENCHMARKS := $(wildcard benchmarks/gpu_*.py)
-BENCHMARKS := $(filter-out $(GPU_BENCHMARKS),$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-gpu soak check format bench bench-gpu clean
@@ -57,22 +52,11 @@ format: $(READY) ## mend what ruff can mend
 	$(BIN)/ruff format .
 
 bench: $(READY) ## benchmarks on the CPU; JSON under benchmarks/results
-	$(call run_benchmarks,$(BENCHMARKS))
+	$(BIN)/python benchmarks/run_all.py
 
 bench-gpu: $(READY) ## benchmarks on a CUDA device; JSON under benchmarks/results
-	$(call run_benchmarks,$(GPU_BENCHMARKS))
+	$(BIN)/python benchmarks/run_all.py gpu
 
 clean: ## remove caches, builds and the demo's output; the environment stays
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find unet_batch tests benchmarks workflows -name __pycache__ -type d -prune -exec rm -rf {} +
-
-define run_benchmarks
-@mkdir -p $(RESULTS)
-@test -n "$(strip $(1))" || { echo 'error: there is no such benchmark in benchmarks/' >&2; exit 1; }
-@set -e; for script in $(1); do \
-  out=$(RESULTS)/$$(basename $$script .py).json; \
-  echo "$$script > $$out"; \
-  $(BIN)/python $$script > $$out.partial; \
-  mv $$out.partial $$out; \
-done
-endef

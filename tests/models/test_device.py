@@ -2,6 +2,8 @@
 
 import builtins
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -149,3 +151,16 @@ def test_a_gpu_computes_the_same(dims, precision):
     tolerance = 1e-4 if precision == "fp32" else 0.1
     assert (found.cpu() - wanted).abs().max() < tolerance * wanted.std()
     assert torch.equal(found, ready(x.cuda()))
+
+
+def test_openvino_reports_nothing_to_its_makers():
+    pytest.importorskip("openvino")
+    code = (
+        "import sys, torch\n"
+        "from unet_batch.models.openvino import OpenVinoNetwork\n"
+        "OpenVinoNetwork(torch.nn.Conv2d(1, 1, 1), 'fp32', (1, 1, 8, 8), 1)\n"
+        "import openvino.tools.ovc as ovc\n"
+        "print(sys.modules['openvino_telemetry'], type(ovc.telemetry).__module__)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["None", "openvino.tools.ovc.telemetry_stub"]

@@ -69,6 +69,25 @@ def test_a_finished_store_is_left_alone(world, tmp_path):
     assert shard_hashes(folder / "whole.zarr") == hashes
 
 
+def test_coarse_levels_that_a_kill_left_out_are_written_by_the_next_run(world, tmp_path, monkeypatch):
+    from unet_batch.store.masks import Masks
+
+    _, image, network, hashes = world
+    out = tmp_path / "out.zarr"
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Masks, "finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predict(image, out, network, CONFIG)
+    monkeypatch.undo()
+    assert status(out).state == "incomplete"
+    assert status(out).blocks["pending"] == 0
+    assert predict(image, out, network, CONFIG).state == "done"
+    assert shard_hashes(out) == hashes
+
+
 def test_automatic_settings_follow_the_store(world):
     folder, image, network, _ = world
     assert predict(image, folder / "whole.zarr", network, PredictConfig(workers=0, block=32)).state == "done"

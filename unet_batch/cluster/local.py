@@ -13,6 +13,8 @@ from distributed import Client, LocalCluster, Worker, WorkerPlugin
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.errors import InputError, MissingError
 
+# Dask starts its workers with one OpenMP thread each and a malloc that gives every large buffer back at once,
+# which suits many small tasks and not one network per worker: `connect` replaces that environment too.
 SETTINGS = {
     # A block that kills its worker is found by this package's own ladder of tries, not by killing four.
     "distributed.scheduler.allowed-failures": 0,
@@ -33,7 +35,9 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
         MissingError: the scheduler file does not exist.
     """
     if config.scheduler is None:
-        with dask.config.set(SETTINGS), _local(config) as cluster, Client(cluster) as client:
+        environment = {"OMP_NUM_THREADS": str(config.threads)} if config.threads else {}
+        settings = {**SETTINGS, "distributed.nanny.pre-spawn-environ": environment}
+        with dask.config.set(settings), _local(config) as cluster, Client(cluster) as client:
             if config.processes:
                 client.register_plugin(_LeaveInterruptsToTheDriver())
             yield client

@@ -51,7 +51,7 @@ def apply(x: "Tensor", affine: Affine) -> "Tensor":
     per_channel = (1, -1) + (1,) * (x.ndim - 2)
     offset = torch.tensor(affine.offset, dtype=torch.float32, device=x.device).view(per_channel)
     scale = torch.tensor(affine.scale, dtype=torch.float32, device=x.device).view(per_channel)
-    return (x.to(torch.float32) - offset) * scale
+    return x.to(torch.float32, copy=True).sub_(offset).mul_(scale)
 
 
 def _stretch(low: float, high: float) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Networks on OpenVINO's CPU plugin: an optional backend, the fastest on CPUs."""
 
+import sys
 import threading
 import warnings
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ class OpenVinoNetwork:
 
 
 def _compile(module: nn.Module, hint: str, shape: tuple[int, ...], threads: int | None) -> Any:
+    # OpenVINO reports its use to its makers unless the machine's user has opted out. Nobody asked the people
+    # whose images these are, so it finds no telemetry package and takes its own stub.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: cannot be imported
     try:
         import openvino  # noqa: PLC0415 - an optional dependency
     except ImportError:

@@ -21,7 +21,7 @@ from unet_batch.predict.request import Request
 BLOCK = {("cpu", 2): 2048, ("cuda", 2): 4096, ("cpu", 3): 128, ("cuda", 3): 256}
 SMALLEST_BLOCK = {2: 512, 3: 64}
 CHUNK = {2: 512, 3: 128}
-FEW_BLOCKS = 16
+FEW_BLOCKS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,8 @@ def make_plan(request: Request, choice: Choice) -> Plan:
 def choose_block(request: Request, device: str) -> tuple[int, ...]:
     """Extent of a block on the network's axes: the setting, or one that suits image and device.
 
-    Large blocks waste least margin and make few files; small images get at least some sixteen blocks, so
-    that progress shows and workers share the work.
+    Large blocks waste least margin and make few files; small images get at least some four blocks, so that
+    progress shows and one is read while another is computed.
     """
     spec, config = request.spec, request.config
     shape = request.image.shape[-spec.dims :]

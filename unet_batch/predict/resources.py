@@ -6,7 +6,7 @@ from pathlib import Path
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.trial import device_kind
 
-CACHE_BYTES = 256 * 2**20  # decoded chunks that a worker keeps for neighbouring blocks
+CACHE_BYTES = 64 * 2**20  # decoded chunks that a worker keeps for neighbouring blocks
 
 
 def threads(config: PredictConfig) -> int:

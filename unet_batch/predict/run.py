@@ -18,6 +18,7 @@ from unet_batch.errors import InputError, MissingError, PlanMismatchError, Store
 from unet_batch.predict import history
 from unet_batch.predict.block import PredictWork
 from unet_batch.predict.config import PredictConfig
+from unet_batch.predict.output import classes_counted, entry_of, layout_of
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import Choice, make_plan
 from unet_batch.predict.request import Request
@@ -31,7 +32,6 @@ from unet_batch.store.journal import Entry
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
-from unet_batch.store.masks_layout import MasksLayout
 
 FLUSH_SECONDS = 5.0
 PACKAGES = ("unet-batch", "torch", "openvino", "zarr", "zarrs", "numpy", "dask")
@@ -142,7 +142,7 @@ class _Run:
             masks.clean_scratch()
             todo = _todo(plan, ledger, retry_failed=retry_failed)
             if not todo.size:
-                self._tell("nothing to do: every block is in the store")
+                self._end(masks, ledger)
                 return
             self._tell(f"resuming: {todo.size} of {len(plan.tiling)} blocks are left")
             with self._crew() as crew:
@@ -177,11 +177,23 @@ class _Run:
                 if time.monotonic() - flushed > FLUSH_SECONDS:
                     ledger.flush()
                     flushed = time.monotonic()
-            if not ledger.totals().blocks[BlockStatus.PENDING]:
-                self._tell("writing the coarse levels")
-                masks.finish()
+            self._end(masks, ledger)
         finally:
             history.append(self.out, self.record)
+
+    def _end(self, masks: Masks, ledger: Ledger) -> None:
+        """Coarse levels, once no block is left; a kill before they are whole leaves them to the next run."""
+        blocks = ledger.totals().blocks
+        if blocks[BlockStatus.PENDING]:
+            return
+        if self.record.blocks or not masks.attributes.get("finished"):
+            self._tell("writing the coarse levels")
+            masks.finish()
+            masks.stamp({"finished": True})
+        elif failed := blocks[BlockStatus.FAILED]:
+            self._tell(f"nothing to do: {failed} blocks were set aside; --retry-failed tries them again")
+        else:
+            self._tell("nothing to do: every block is in the store")
 
     def _new_ledger(self, plan: Plan) -> Ledger:
         ledger = Ledger.create(self.out, plan.tiling.counts, classes_counted(plan))
@@ -233,45 +245,6 @@ def settled(request: Request, stored: Plan) -> Choice:
         backend=compute.backend if config.backend == "auto" else given.backend,
         tile=stored.grid.tile[-dims:] if config.tile == "auto" else given.tile,
         batch=compute.batch if config.batch == "auto" else given.batch,
-    )
-
-
-def layout_of(plan: Plan, request: Request) -> MasksLayout:
-    """The store that a plan fills."""
-    spec, image, out = plan.spec, request.image, plan.output
-    chunk = (1,) * request.outer + (out.chunk,) * spec.dims
-    return MasksLayout(
-        kind=spec.head,
-        axes=request.axes,
-        shape=plan.image.shape,
-        block=plan.grid.block,
-        chunk=tuple(min(c, b) for c, b in zip(chunk, plan.grid.block, strict=True)),
-        dims=spec.dims,
-        names=spec.classes,
-        pixel_size=dict(image.pixel_size),
-        unit=image.unit,
-        compression=out.compression,
-        levels=out.levels,
-        probabilities=out.probabilities,
-        confidence=out.confidence,
-    )
-
-
-def classes_counted(plan: Plan) -> int:
-    """How many pixel counts each block has."""
-    return 1 if plan.spec.head == "regression" else plan.spec.out_channels
-
-
-def entry_of(event: Event, index: tuple[int, ...]) -> Entry:
-    """An event as the ledger keeps it."""
-    return Entry(
-        index,
-        BlockStatus[event.status.upper()],
-        checksum=event.checksum,
-        seconds=event.seconds,
-        counts=event.counts,
-        worker=event.worker,
-        error=event.error,
     )
 
 

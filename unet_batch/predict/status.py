@@ -23,7 +23,7 @@ class Status:
     """State of a store.
 
     Attributes:
-        state: ``running`` (a driver is at work), ``incomplete`` (none is, blocks are left), ``failed``
+        state: ``running`` (a driver is at work), ``incomplete`` (none is, work is left), ``failed``
             (ended, some blocks set aside) or ``done``.
         blocks: total, done, skipped, failed, pending.
         pixels: pixels of all done blocks.
@@ -66,7 +66,7 @@ def status(path: str | Path) -> Status:
     decoded, needed = sum(run.decoded_bytes for run in runs), sum(run.needed_bytes for run in runs)
     return Status(
         path=str(path),
-        state=_state(counts, Path(path)),
+        state=_state(counts, Path(path), finished=bool(masks.attributes.get("finished"))),
         plan_hash=plan.hash,
         exact=plan.exact,
         blocks={"total": sum(counts.values()), **counts},
@@ -112,10 +112,10 @@ def sum_stages(stages: Any) -> dict[str, float]:
     return total
 
 
-def _state(counts: Mapping[str, int], path: Path) -> str:
+def _state(counts: Mapping[str, int], path: Path, *, finished: bool) -> str:
     if DriverLock.held(path / FOLDER / "lock"):
         return "running"
-    if counts["pending"]:
+    if counts["pending"] or not finished:
         return "incomplete"
     return "failed" if counts["failed"] else "done"
 

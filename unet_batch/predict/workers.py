@@ -9,7 +9,7 @@ from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect, dashboard
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.planning import Choice
-from unet_batch.predict.resources import worker_count
+from unet_batch.predict.resources import threads, worker_count
 from unet_batch.schedule import dask as by_dask
 from unet_batch.schedule import serial
 from unet_batch.schedule.events import Executor
@@ -31,7 +31,12 @@ def workers(config: PredictConfig) -> Iterator[Workers]:
     if count == 0 and config.scheduler is None:
         yield Workers(lambda question: question(), serial.run)
         return
-    cluster = ClusterConfig(scheduler=config.scheduler, workers=max(1, count), concurrency=config.concurrency)
+    cluster = ClusterConfig(
+        scheduler=config.scheduler,
+        workers=max(1, count),
+        concurrency=config.concurrency,
+        threads=threads(config),
+    )
     packing = by_dask.Packing(seconds=config.packet_seconds)
     with connect(cluster) as client:
         execute = partial(by_dask.run, client, packing=packing)

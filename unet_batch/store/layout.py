@@ -15,7 +15,7 @@ _BLOSC_LEVEL = 5
 # would be too many small files.
 _SMALLEST_SHARD = {2: 256, 3: 32}
 # Extent of the shards of the levels above, in chunks; they are streamed, so this bounds memory.
-_COARSE_CHUNKS = {2: 4, 3: 2}
+_COARSE_CHUNKS = {2: 2, 3: 2}
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class Masks:
     def stamp(self, found: Mapping[str, Any]) -> None:
         """Keep ``found`` among the attributes."""
         attributes = read_node(self.path, self.path)[1]
-        write_group(self.path, {**attributes, "unet_batch": {**self.attributes, **found}})
+        write_group(self.path, {**attributes, "unet_batch": {**attributes["unet_batch"], **found}})
 
     def clean_scratch(self) -> None:
         """Remove what killed writers left; for the driver, before any worker writes."""

@@ -1,0 +1,148 @@
+"""How fast a prediction runs from store to store, and how fast its network runs alone."""
+
+import multiprocessing
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Protocol
+
+from unet_batch.predict.config import PredictConfig
+from unet_batch.predict.plan import Plan
+from unet_batch.predict.resources import threads
+from unet_batch.predict.run import Hooks, Progress, predict
+from unet_batch.predict.status import plan_of
+from unet_batch.schedule.events import Event
+from unet_batch.store.masks import Masks
+
+STAGES = ("read", "wait", "network", "write")
+
+
+@dataclass(slots=True)
+class Run:
+    """One call of ``predict``, seen by its driver.
+
+    The steady state is what follows the first finished block: workers are up and the network is compiled.
+    From the end of the first block to that of the last, the others have taken their whole turns, no more.
+    """
+
+    seconds: float = 0.0
+    arrivals: list[tuple[float, int]] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+    decoded_bytes: int = 0
+    needed_bytes: int = 0
+
+    def observe(self, event: Event | None, progress: Progress) -> None:
+        """The hook that ``predict`` calls."""
+        if event is None:
+            return
+        if self.arrivals:
+            for stage, taken in event.stages.items():
+                self.stages[stage] = self.stages.get(stage, 0.0) + taken
+        self.arrivals.append((time.perf_counter(), progress.pixels))
+        self.decoded_bytes += event.decoded_bytes
+        self.needed_bytes += event.needed_bytes
+
+    @property
+    def pixels(self) -> int:
+        """Of all blocks."""
+        return self.arrivals[-1][1]
+
+    @property
+    def steady(self) -> float:
+        """Pixels per second in the steady state."""
+        (began, before), (ended, after) = self.arrivals[0], self.arrivals[-1]
+        return (after - before) / (ended - began)
+
+    @property
+    def whole(self) -> float:
+        """Pixels per second of the whole call: start of workers, trial, loading, all levels."""
+        return self.pixels / self.seconds
+
+    def stage_share(self) -> dict[str, float]:
+        """Seconds of each stage per second of the steady state; stages of several packets overlap."""
+        wall = self.arrivals[-1][0] - self.arrivals[0][0]
+        return {stage: round(self.stages.get(stage, 0.0) / wall, 3) for stage in STAGES}
+
+
+def timed(image: Path, out: Path, model: Path, config: PredictConfig) -> Run:
+    """Predict into the new store ``out``."""
+    shutil.rmtree(out, ignore_errors=True)
+    run = Run()
+    began = time.perf_counter()
+    predict(image, out, model, config, hooks=Hooks(observe=run.observe))
+    run.seconds = time.perf_counter() - began
+    return run
+
+
+def plan_at(out: Path) -> Plan:
+    """The plan of a store."""
+    return plan_of(Masks.open(out))
+
+
+def fixed(config: PredictConfig, plan: Plan) -> PredictConfig:
+    """``config`` with what ``auto`` became, so that every run is the same and none tries again."""
+    dims, part = plan.spec.dims, plan.compute
+    return config.model_copy(
+        update={
+            "tile": plan.grid.tile[-dims:],
+            "block": plan.grid.block[-dims:],
+            "precision": part.precision,
+            "backend": part.backend,
+            "batch": part.batch,
+        }
+    )
+
+
+class Forward(Protocol):
+    """Pixels of output per second of the network alone, over at least so many seconds."""
+
+    def __call__(self, seconds: float) -> float: ...
+
+
+@contextmanager
+def pure_forward(model: Path, plan: Plan, config: PredictConfig) -> Iterator[Forward]:
+    """The network of ``plan`` in a process like a worker's, warm, called over and over on one input."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    device = config.device if plan.compute.device == "cuda" else "cpu"
+    process = context.Process(target=_serve, args=(theirs, model, plan, device, threads(config)), daemon=True)
+    process.start()
+
+    def ask(seconds: float) -> float:
+        ours.send(seconds)
+        return float(ours.recv())
+
+    try:
+        yield ask
+    finally:
+        ours.send(None)
+        process.join()
+
+
+def _serve(connection: Connection, model: Path, plan: Plan, device: str, count: int) -> None:
+    import torch  # noqa: PLC0415 - as a worker does, after its process has begun
+
+    from unet_batch.models.checkpoint import load_checkpoint  # noqa: PLC0415 - imports torch
+    from unet_batch.models.device import prepare  # noqa: PLC0415 - imports torch
+
+    module, spec = load_checkpoint(model)
+    part = plan.compute
+    network = prepare(module, spec, device, part.precision, part.backend, plan.input_shape, count)
+    x = torch.randn(plan.input_shape, device=device)
+    pixels = plan.compute.batch * prod(plan.grid.tile[-plan.spec.dims :])
+
+    def call() -> None:
+        network(x)[..., -1].sum().item()  # .item() waits for the device
+
+    call()
+    while (seconds := connection.recv()) is not None:
+        calls, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            call()
+            calls += 1
+        connection.send(calls * pixels / (time.perf_counter() - began))
