@@ -17,7 +17,10 @@ def run(name: str) -> None:
     """One benchmark, in a process of its own."""
     partial = RESULTS / f"{name}.json.partial"
     with partial.open("wb") as file:
-        subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=True, stdout=file)
+        code = subprocess.run([sys.executable, str(HERE / f"{name}.py")], stdout=file, check=False).returncode
+    if code:
+        partial.unlink()
+        sys.exit(code)
     partial.replace(RESULTS / f"{name}.json")
     print(f"{name}: {RESULTS / name}.json", flush=True)
 
