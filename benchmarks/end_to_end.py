@@ -37,8 +37,10 @@ class Case:
     rounds: int
 
     def config(self, device: str) -> PredictConfig:
-        """The defaults, on this part of the image."""
-        return PredictConfig(channels=self.channels, roi=((0, self.side),) * 2, device=device)
+        """The defaults on this part of the image, but many blocks that report one by one: for the rates."""
+        return PredictConfig(
+            channels=self.channels, roi=((0, self.side),) * 2, device=device, block=1024, packet_seconds=0.1
+        )
 
 
 def cases(side: int, rounds: int) -> list[Case]:
