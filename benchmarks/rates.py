@@ -11,10 +11,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
+from unet_batch.drive.hooks import Hooks, Progress
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.resources import threads
-from unet_batch.predict.run import Hooks, Progress, predict
+from unet_batch.predict.run import predict
 from unet_batch.predict.status import plan_of
 from unet_batch.schedule.events import Event
 from unet_batch.store.masks import Masks

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 import unet_batch
+from unet_batch.drive.hooks import Hooks, Progress
 from unet_batch.errors import InputError, MissingError, UnetBatchError
 from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.run import Hooks, Progress
 from unet_batch.predict.status import Status
 from unet_batch.store.image import Image
 from unet_batch.tiling import Box

@@ -10,8 +10,8 @@ import torch
 
 from unet_batch.errors import InputError
 from unet_batch.models.build import build
-from unet_batch.models.cpu import cpu_has_bf16
 from unet_batch.models.device import fold_batch_norm, prepare, resolve_device, resolve_precision
+from unet_batch.models.machine import cpu_has_bf16
 from unet_batch.models.spec import ModelSpec
 
 

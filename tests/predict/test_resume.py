@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.worlds import noise, shard_hashes, write_image, write_network
+from unet_batch.drive.hooks import Hooks
 from unet_batch.errors import OutputError, PlanMismatchError, StoreBusyError
 from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.run import Hooks, predict
+from unet_batch.predict.run import predict
 from unet_batch.predict.status import status
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger

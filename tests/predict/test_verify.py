@@ -5,9 +5,10 @@ import shutil
 import pytest
 
 from tests.worlds import noise, shard_hashes, write_image, write_network
+from unet_batch.drive.hooks import Hooks
 from unet_batch.errors import InputError
 from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.run import Hooks, predict
+from unet_batch.predict.run import predict
 from unet_batch.predict.status import status
 from unet_batch.predict.untiled import compare_untiled
 from unet_batch.predict.verify import verify

@@ -12,7 +12,7 @@ from unet_batch.cli.status import show
 from unet_batch.cli.stopping import on_signals
 
 if TYPE_CHECKING:
-    from unet_batch.predict.run import Progress
+    from unet_batch.drive.hooks import Progress
     from unet_batch.schedule.events import Event
 
 FAILED_BLOCKS, STOPPED = 3, 75
@@ -45,8 +45,9 @@ def command(
     input; 3 some blocks failed and were set aside; 75 stopped early by a signal.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
+    from unet_batch.drive.hooks import Hooks  # noqa: PLC0415
     from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
-    from unet_batch.predict.run import Hooks, predict  # noqa: PLC0415
+    from unet_batch.predict.run import predict  # noqa: PLC0415
 
     overrides += (f"scheduler={scheduler}",) if scheduler else ()
     config = load(PredictConfig, config_file, overrides)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unet_batch.errors import InputError
-from unet_batch.models.cpu import cpu_has_bf16
 from unet_batch.models.layers import channels_last
+from unet_batch.models.machine import cpu_has_bf16
 from unet_batch.models.spec import ModelSpec
 
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from unet_batch.config import Config
+from unet_batch.drive.config import DriveConfig
 
 Auto = Literal["auto"]
 Extent = Annotated[int, Field(ge=1)]
@@ -40,8 +41,8 @@ class NodataMask(Config):
     mask: str
 
 
-class PredictConfig(Config):
-    """Settings of one prediction; ``auto`` is decided once, in the plan.
+class PredictConfig(DriveConfig):
+    """Settings of one prediction, beside who does its blocks; ``auto`` is decided once, in the plan.
 
     Attributes:
         block: output shard in pixels, one number or one per spatial axis; the unit of writing and resuming.
@@ -50,10 +51,6 @@ class PredictConfig(Config):
         precision: arithmetic of the network.
         backend: ``eager`` and ``compile`` (torch) or ``openvino`` (CPU).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        workers: worker processes, one device each; 0 runs the plain serial loop in this process.
-        threads: CPU threads of the network in each worker.
-        concurrency: packets that a worker runs at once, so that one reads while another computes.
-        scheduler: address or scheduler file of a running Dask cluster.
         merge: ``crop`` (exact networks) or ``blend`` overlapping tiles by weights.
         overlap: share of a tile that overlaps the next when blending.
         border: what networks see past the image's edge.
@@ -68,7 +65,6 @@ class PredictConfig(Config):
         levels: levels of the mask's pyramid, the full one included.
         chunk: inner chunk of a shard in pixels.
         compression: ``zstd``, ``zstd:LEVEL``, ``blosc-lz4`` or ``none``; always with a checksum.
-        packet_seconds: work that one Dask task holds.
     """
 
     block: Auto | Extents = "auto"
@@ -77,10 +73,6 @@ class PredictConfig(Config):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     backend: Literal["auto", "eager", "compile", "openvino"] = "auto"
     device: str = "auto"
-    workers: Auto | Annotated[int, Field(ge=0)] = "auto"
-    threads: Auto | Extent = "auto"
-    concurrency: Extent = 2
-    scheduler: str | None = None
     merge: Literal["auto", "crop", "blend"] = "auto"
     overlap: float = Field(default=0.5, gt=0, lt=1)
     border: Literal["mirror", "edge", "constant"] = "mirror"
@@ -95,7 +87,6 @@ class PredictConfig(Config):
     levels: Auto | Annotated[int, Field(ge=1, le=32)] = "auto"
     chunk: Extent | None = None
     compression: str = "zstd"
-    packet_seconds: float = Field(default=10.0, gt=0)
 
     @field_validator("device")
     @classmethod

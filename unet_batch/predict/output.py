@@ -1,9 +1,7 @@
-"""What a plan writes: the layout of its store, and its events as the ledger keeps them. Runs nothing."""
+"""What a plan writes: the layout of its store. Runs nothing."""
 
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.request import Request
-from unet_batch.schedule.events import Event
-from unet_batch.store.journal import Entry, Status
 from unet_batch.store.masks_layout import MasksLayout
 
 
@@ -31,16 +29,3 @@ def layout_of(plan: Plan, request: Request) -> MasksLayout:
 def classes_counted(plan: Plan) -> int:
     """How many pixel counts each block has."""
     return 1 if plan.spec.head == "regression" else plan.spec.out_channels
-
-
-def entry_of(event: Event, index: tuple[int, ...]) -> Entry:
-    """An event as the ledger keeps it."""
-    return Entry(
-        index,
-        Status[event.status.upper()],
-        checksum=event.checksum,
-        seconds=event.seconds,
-        counts=event.counts,
-        worker=event.worker,
-        error=event.error,
-    )

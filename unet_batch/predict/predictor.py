@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unet_batch.predict.canvas import LabelCanvas, ProbabilityCanvas, decide
+from unet_batch.inference.canvas import LabelCanvas, ProbabilityCanvas, decide
+from unet_batch.inference.sweep import sweep
 from unet_batch.predict.forward import Forward
 from unet_batch.predict.plan import Plan
 from unet_batch.store.pyramid import halve_labels, halve_mean
@@ -106,14 +107,8 @@ class Predictor:
         *,
         wanted: bool,
     ) -> None:
-        origin, flat = self.plan.tiling.read_box(region).start, self._flat(region)
-        count = self.plan.compute.batch
-        for batch in (tiles[first : first + count] for first in range(0, len(tiles), count)):
-            cuts = [self._flat(tile.read.relative_to(origin)).slices for tile in batch]
-            x_NCS = torch.stack([pixels[(slice(None), *cut)] for cut in cuts])
-            answers = self.forward(x_NCS, probabilities=wanted)
-            for tile, answer in zip(batch, answers, strict=True):
-                canvas.add(answer, self._flat(tile.write), flat)
+        answer = partial(self.forward, probabilities=wanted)
+        sweep(canvas, pixels, self.plan.tiling, region, tiles, answer, self.plan.compute.batch)
 
     def _computed(
         self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None, region: Box
@@ -163,9 +158,6 @@ class Predictor:
         """``array`` without its outer axes, which have one pixel in a block."""
         lead = array.shape[: array.ndim - len(self.plan.image.shape)]
         return array.reshape(lead + array.shape[array.ndim - self.dims :])
-
-    def _flat(self, box: Box) -> Box:
-        return Box(box.start[-self.dims :], box.stop[-self.dims :])
 
 
 def _wanted(tile: Tile, region: Box, valid: NDArray[np.bool_] | None) -> bool:

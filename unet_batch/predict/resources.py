@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from unet_batch.models.machine import device_kind
 from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.trial import device_kind
 
 CACHE_BYTES = 64 * 2**20  # decoded chunks that a worker keeps for neighbouring blocks
 

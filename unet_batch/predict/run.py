@@ -4,9 +4,9 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,51 +14,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.drive.hooks import Hooks
+from unet_batch.drive.run import Run, open_blocks
+from unet_batch.drive.workers import Workers, workers
 from unet_batch.errors import InputError, MissingError, PlanMismatchError, StoreBusyError, UnetBatchError
-from unet_batch.predict import history
 from unet_batch.predict.block import PredictWork
 from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.output import classes_counted, entry_of, layout_of
+from unet_batch.predict.output import classes_counted, layout_of
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import Choice, make_plan
 from unet_batch.predict.request import Request
-from unet_batch.predict.resources import threads
+from unet_batch.predict.resources import threads, worker_count
 from unet_batch.predict.status import Status, plan_of, status
 from unet_batch.predict.trial import Trial, assume
-from unet_batch.predict.workers import Workers, workers
-from unet_batch.schedule.events import Event, Executor, Stop
+from unet_batch.schedule.events import Executor
 from unet_batch.store.group import refuse_occupied
 from unet_batch.store.journal import Entry
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
 
-FLUSH_SECONDS = 5.0
 PACKAGES = ("unet-batch", "torch", "openvino", "zarr", "zarrs", "numpy", "dask")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run stands after an event. ``message`` is set where something else than a block happened."""
-
-    blocks_done: int
-    blocks_total: int
-    pixels: int
-    seconds: float
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How a caller watches and ends a run.
-
-    Attributes:
-        observe: called after every block with its event, and with None and a message in between.
-        stop: asked between blocks; once true, blocks under way end and the rest waits for the next run.
-    """
-
-    observe: Callable[[Event | None, Progress], None] = lambda _event, _progress: None
-    stop: Stop = lambda: False
 
 
 def predict(
@@ -90,20 +66,20 @@ def predict(
     """
     models = [str(m) for m in ([model] if isinstance(model, str | Path) else model)]
     request = Request.open(str(image), models, config or PredictConfig(), axes)
-    run = _Run(request, str(out), hooks, axes)
+    prediction = _Prediction(request, str(out), hooks, axes)
     if Path(out, "zarr.json").exists():
-        run.resume(retry_failed=retry_failed)
+        prediction.resume(retry_failed=retry_failed)
     else:
-        run.begin()
+        prediction.begin()
     return status(out)
 
 
-class _Run:
+class _Prediction:
     """One driver at work on one store."""
 
     def __init__(self, request: Request, out: str, hooks: Hooks, axes: str | None) -> None:
-        self.request, self.out, self.hooks, self.axes = request, out, hooks, axes
-        self.record = history.RunRecord(socket.gethostname(), time.time())
+        self.request, self.out, self.axes = request, out, axes
+        self.run = Run(out, hooks)
 
     def begin(self) -> None:
         """A store that is not there yet."""
@@ -112,7 +88,7 @@ class _Run:
         assume(self.request)  # a block or tile that cannot be is refused before any worker starts
         try:
             with self._crew() as crew:
-                self._tell("choosing tile and backend")
+                self.run.tell("choosing tile and backend")
                 choice = crew.ask(
                     Trial(self.request.image.path, self.request.models, config, self.axes, threads(config))
                 )
@@ -123,7 +99,7 @@ class _Run:
                     self._compute(plan, masks, ledger, crew.execute, _selected(plan))
         except UnetBatchError as error:
             # Nothing to resume. A busy store is another driver's.
-            if created and not self.record.blocks and not isinstance(error, StoreBusyError):
+            if created and not self.run.record.blocks and not isinstance(error, StoreBusyError):
                 Masks.discard(self.out)
             raise
 
@@ -140,19 +116,20 @@ class _Run:
             )
         with self._ledger(plan) as ledger:
             masks.clean_scratch()
-            todo = _todo(plan, ledger, retry_failed=retry_failed)
+            todo = open_blocks(plan.tiling, ledger, retry_failed=retry_failed)
             if not todo.size:
                 self._end(masks, ledger)
                 return
-            self._tell(f"resuming: {todo.size} of {len(plan.tiling)} blocks are left")
+            self.run.tell(f"resuming: {todo.size} of {len(plan.tiling)} blocks are left")
             with self._crew() as crew:
                 self._compute(plan, masks, ledger, crew.execute, todo)
 
     @contextmanager
     def _crew(self) -> Iterator[Workers]:
-        with workers(self.request.config) as crew:
+        config = self.request.config
+        with workers(config, worker_count(config), threads(config)) as crew:
             if crew.dashboard is not None:
-                self._tell(f"dashboard: {crew.dashboard}")
+                self.run.tell(f"dashboard: {crew.dashboard}")
             yield crew
 
     def _compute(
@@ -166,34 +143,22 @@ class _Run:
             self.request.config.device if plan.compute.device == "cuda" else "cpu",
             threads(self.request.config),
         )
-        grid, ordered = plan.tiling, plan.tiling.z_order(numbers)
-        begun = flushed = time.monotonic()
-        try:
-            for event in execute(work, map(int, ordered), self.hooks.stop):
-                block = grid.at(event.number)
-                ledger.record(entry_of(event, block.index))
-                self.record.add(event, block.box.size, time.monotonic() - begun)
-                self._observe(event, len(ordered))
-                if time.monotonic() - flushed > FLUSH_SECONDS:
-                    ledger.flush()
-                    flushed = time.monotonic()
-            self._end(masks, ledger)
-        finally:
-            history.append(self.out, self.record)
+        self.run.blocks(plan.tiling, work, ledger, execute, numbers)
+        self._end(masks, ledger)
 
     def _end(self, masks: Masks, ledger: Ledger) -> None:
         """Coarse levels, once no block is left; a kill before they are whole leaves them to the next run."""
         blocks = ledger.totals().blocks
         if blocks[BlockStatus.PENDING]:
             return
-        if self.record.blocks or not masks.attributes.get("finished"):
-            self._tell("writing the coarse levels")
+        if self.run.record.blocks or not masks.attributes.get("finished"):
+            self.run.tell("writing the coarse levels")
             masks.finish()
             masks.stamp({"finished": True})
         elif failed := blocks[BlockStatus.FAILED]:
-            self._tell(f"nothing to do: {failed} blocks were set aside; --retry-failed tries them again")
+            self.run.tell(f"nothing to do: {failed} blocks were set aside; --retry-failed tries them again")
         else:
-            self._tell("nothing to do: every block is in the store")
+            self.run.tell("nothing to do: every block is in the store")
 
     def _new_ledger(self, plan: Plan) -> Ledger:
         ledger = Ledger.create(self.out, plan.tiling.counts, classes_counted(plan))
@@ -226,13 +191,6 @@ class _Run:
             },
         }
 
-    def _observe(self, event: Event | None, total: int, message: str = "") -> None:
-        done = sum(self.record.blocks.values())
-        self.hooks.observe(event, Progress(done, total, self.record.pixels, self.record.seconds, message))
-
-    def _tell(self, message: str) -> None:
-        self._observe(None, 0, message)
-
 
 def settled(request: Request, stored: Plan) -> Choice:
     """What ``auto`` means for a store that was begun with the plan ``stored``; explicit settings win."""
@@ -246,12 +204,6 @@ def settled(request: Request, stored: Plan) -> Choice:
         tile=stored.grid.tile[-dims:] if config.tile == "auto" else given.tile,
         batch=compute.batch if config.batch == "auto" else given.batch,
     )
-
-
-def _todo(plan: Plan, ledger: Ledger, *, retry_failed: bool) -> NDArray[np.int64]:
-    wanted = [BlockStatus.PENDING] + ([BlockStatus.FAILED] if retry_failed else [])
-    indices = ledger.with_status(*wanted)
-    return np.asarray(np.ravel_multi_index(tuple(indices.T), plan.tiling.counts), np.int64)
 
 
 def _selected(plan: Plan) -> NDArray[np.int64]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.drive import history
 from unet_batch.errors import FormatError
-from unet_batch.predict import history
 from unet_batch.predict.plan import Plan
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import FOLDER, Ledger

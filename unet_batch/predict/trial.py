@@ -5,18 +5,17 @@ torch is imported only where something runs.
 """
 
 import importlib.util
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import psutil
 
 from unet_batch.errors import InputError
-from unet_batch.models.cpu import cpu_has_bf16
+from unet_batch.models.machine import cpu_has_bf16, device_kind
 from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.planning import Choice, choose_block, tile_choices
@@ -24,8 +23,6 @@ from unet_batch.predict.request import Request
 
 if TYPE_CHECKING:
     from torch import nn
-
-Kind = Literal["cpu", "cuda"]
 
 SECONDS = 8.0
 SMALL = 4 * 2**20  # work of fewer pixels is not worth a trial
@@ -37,14 +34,6 @@ COMPILE_GAIN, COMPILE_SECONDS = 0.15, 40.0
 # Peak of a U-Net in copies of its finest feature map: skip, up-sampled, concatenated, two convolutions.
 FEATURE_MAPS = 8
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-
-
-def device_kind(name: str) -> Kind:
-    """``auto`` as the kind of device that this machine has; needs no torch."""
-    if name == "auto":
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-        return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and not hidden else "cpu"
-    return "cuda" if name.startswith("cuda") else "cpu"
 
 
 def assume(request: Request) -> Choice:

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from unet_batch.drive.hooks import Hooks
 from unet_batch.errors import DamageError
 from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.run import Hooks, predict
+from unet_batch.predict.run import predict
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks

@@ -1,0 +1,1 @@
+"""drive: blocks through workers into a ledger, the same for every verb that works by blocks."""

@@ -1,0 +1,25 @@
+"""What a YAML file or a setting may say about who does the blocks. A verb's own settings extend it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from unet_batch.config import Config
+
+
+class DriveConfig(Config):
+    """Where the blocks of a run are done; none of it changes what is written.
+
+    Attributes:
+        workers: worker processes; 0 runs the plain serial loop in this process.
+        threads: CPU threads of each worker's own libraries.
+        concurrency: packets that a worker runs at once, so that one reads while another computes.
+        scheduler: address or scheduler file of a running Dask cluster.
+        packet_seconds: work that one Dask task holds.
+    """
+
+    workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    concurrency: Annotated[int, Field(ge=1)] = 2
+    scheduler: str | None = None
+    packet_seconds: float = Field(default=10.0, gt=0)

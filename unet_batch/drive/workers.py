@@ -1,0 +1,50 @@
+"""Workers: how blocks, and questions about a device, reach where they are computed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from unet_batch.cluster.config import ClusterConfig
+from unet_batch.cluster.local import connect, dashboard
+from unet_batch.drive.config import DriveConfig
+from unet_batch.schedule import dask as by_dask
+from unet_batch.schedule import serial
+from unet_batch.schedule.events import Executor
+
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Where blocks are computed, and who answers a question there: ``crew.ask(question)``."""
+
+    _ask: Callable[[Callable[[], object]], object]
+    execute: Executor
+    dashboard: str | None = None
+
+    def ask(self, question: Callable[[], AnswerT]) -> AnswerT:
+        """What ``question()`` gives on some worker; its errors are raised here."""
+        return self._ask(question)  # type: ignore[return-value]  # the callable's own type
+
+
+@contextmanager
+def workers(config: DriveConfig, count: int, threads: int) -> Iterator[Workers]:
+    """Workers for the length of a run: this process, processes started here, or a running cluster.
+
+    Args:
+        config: who does the blocks.
+        count: processes to start where no scheduler is named; 0 is this process.
+        threads: CPU threads of each.
+    """
+    if count == 0 and config.scheduler is None:
+        yield Workers(lambda question: question(), serial.run)
+        return
+    cluster = ClusterConfig(
+        scheduler=config.scheduler, workers=max(1, count), concurrency=config.concurrency, threads=threads
+    )
+    packing = by_dask.Packing(seconds=config.packet_seconds)
+    with connect(cluster) as client:
+        execute = partial(by_dask.run, client, packing=packing)
+        yield Workers(partial(by_dask.ask, client), execute, dashboard(client))

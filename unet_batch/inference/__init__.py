@@ -1,0 +1,1 @@
+"""inference: the answers of a network for tiles, put together on its device; knows no store and no plan."""
