@@ -23,6 +23,7 @@ from unet_batch.tiling import Box, Tile
 from unet_batch.tiling.blend import weights
 
 NO_DATA = 255
+FEW_CLASSES = 16  # up to here comparing with each class is faster than counting in bins
 QUANTA = NO_DATA - 1  # a probability p is stored as round(254 p)
 
 
@@ -140,8 +141,10 @@ class Predictor:
         """Pixels per class; of a regression, pixels with a value."""
         match self.plan.spec.head:
             case "multiclass":
-                found = np.bincount(labels.reshape(-1), minlength=int(self.fill) + 1)
-                return tuple(int(n) for n in found[: self.plan.spec.out_channels])
+                classes = self.plan.spec.out_channels
+                if classes <= FEW_CLASSES:
+                    return tuple(int(np.count_nonzero(labels == k)) for k in range(classes))
+                return tuple(np.bincount(labels.reshape(-1), minlength=int(self.fill) + 1)[:classes].tolist())
             case "multilabel":
                 return tuple(int(np.count_nonzero(channel == 1)) for channel in labels)
             case _:

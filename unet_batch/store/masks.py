@@ -168,7 +168,8 @@ def _canonical(pixels: NDArray[Any]) -> NDArray[Any]:
     if little.dtype.kind != "f":
         return little
     # A chunk of NaNs is not stored but read as fill, with NaN's usual bits; a network may make others.
-    return np.where(np.isnan(little), little.dtype.type("nan"), little)
+    nans = np.isnan(little)
+    return np.where(nans, little.dtype.type("nan"), little) if nans.any() else little
 
 
 def _layer_path(path: str, name: str) -> str:

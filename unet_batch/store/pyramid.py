@@ -5,6 +5,7 @@ Odd ends are padded by their own edge, so halving blocks of even extent equals h
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,13 @@ def halve_labels(x: Any, axes: Sequence[int], fill: int, xp: Any = np) -> Any:
     ``fill`` loses against any label; ties go to the smallest label. Same type as ``x`` (torch: one that
     torch can compare).
     """
-    children = _children(x, axes, xp)
+    children = _sorted(_children(x, axes, xp), xp)
     best = children[0]
-    best_votes = _votes(best, children, fill, xp)
-    for child in children[1:]:
-        votes = _votes(child, children, fill, xp)
-        better = (votes > best_votes) | ((votes == best_votes) & (child < best))
-        best = xp.where(better, child, best)
-        best_votes = xp.where(better, votes, best_votes)
+    run = most = xp.asarray(best != fill, dtype=xp.uint8)  # how often in a row; fill never is
+    for before, child in pairwise(children):
+        run = (run * (before == child) + 1) * (child != fill)
+        best = best + (child - best) * (run > most)  # wraps around and back; many times faster than `where`
+        most = xp.maximum(most, run)
     return best
 
 
@@ -62,11 +62,13 @@ def _children(x: Any, axes: Sequence[int], xp: Any) -> list[Any]:
     return children
 
 
-def _votes(child: Any, children: Sequence[Any], fill: int, xp: Any) -> Any:
-    votes = xp.zeros_like(child, dtype=xp.uint8)
-    for other in children:
-        votes = votes + xp.asarray(other == child, dtype=xp.uint8)
-    return xp.where(child == fill, xp.zeros_like(votes), votes)
+def _sorted(children: list[Any], xp: Any) -> list[Any]:
+    """Pixel by pixel in ascending order, by exchanging odd and even neighbours."""
+    for turn in range(len(children)):
+        for k in range(turn % 2, len(children) - 1, 2):
+            a, b = children[k : k + 2]
+            children[k : k + 2] = xp.minimum(a, b), xp.maximum(a, b)
+    return children
 
 
 def _is_data(x: Any, nodata: float) -> Any:
