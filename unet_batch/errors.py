@@ -10,7 +10,8 @@ UnetBatchError
 ├── DamageError (ValueError)         stored data that fails its checksum
 ├── OutputError (OSError)            a place that cannot be written
 ├── PlanMismatchError (ValueError)   a store that belongs to another plan
-└── StoreBusyError (BlockingIOError) a store that another driver writes
+├── StoreBusyError (BlockingIOError) a store that another driver writes
+└── WorkerLostError (RuntimeError)   workers that die of what they are asked
 
 Each message says what is wrong, where, and the cure, in one line. The command line prints it and exits
 with code 2; no traceback reaches a person for a mistake of theirs.
@@ -59,3 +60,7 @@ class PlanMismatchError(UnetBatchError, ValueError):
 
 class StoreBusyError(UnetBatchError, BlockingIOError):
     """A store that another driver is writing."""
+
+
+class WorkerLostError(UnetBatchError, RuntimeError):
+    """Workers died again and again of what they were asked to do."""

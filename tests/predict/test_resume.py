@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.worlds import noise, shard_hashes, write_image, write_network
@@ -150,8 +151,9 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(world, tmp_path, monk
     assert shard_hashes(out) == hashes
 
 
-def run_and_kill(arguments, seconds):
-    """Run the program; after some seconds kill its driver. Exit code, errors, whether killed."""
+def run_and_kill(arguments, seconds, whom="driver"):
+    """Run the program; after some seconds kill its driver or one of its workers. Exit code, errors, whether
+    something was killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "unet_batch", "predict", *arguments, "--quiet"],
         stdout=subprocess.DEVNULL,
@@ -162,28 +164,41 @@ def run_and_kill(arguments, seconds):
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
-        killed = True
+        killed = kill_worker(process.pid) if whom == "worker" else not process.kill()
     _, errors = process.communicate(timeout=240)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, errors.decode(), killed
 
 
+def kill_worker(driver):
+    """SIGKILL to one worker process of a driver, if it has one by now."""
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(driver).children(recursive=True):
+            if any("spawn_main" in word for word in child.cmdline()):
+                child.kill()
+                return True
+    return False
+
+
 def campaign(world, folder, kills, seed):
-    """Kill runs at random moments until ``kills`` have happened, then finish; what was found."""
+    """Kill runs at random moments until ``kills`` have happened, then finish; what was found.
+
+    A killed driver leaves its store to the next run; a killed worker is the run's own business, which ends
+    as if nothing had happened.
+    """
     _, image, network, hashes = world
     rng, out = random.Random(seed), folder / "out.zarr"
-    counts = {"kills": 0, "of_drivers": 0, "stores": 0}
+    counts = {"kills": 0, "of_drivers": 0, "of_workers": 0, "stores": 0}
     arguments = [str(image), str(out), "--model", str(network)]
     for key, value in {**SETTINGS, "workers": 2, "packet_seconds": 0.05}.items():
         arguments += ["--set", f"{key}={value}"]
     while counts["kills"] < kills:
-        before = done_blocks(out)
-        code, errors, killed = run_and_kill(arguments, rng.uniform(2.5, 6.5))
+        before, whom = done_blocks(out), rng.choice(["driver", "worker"])
+        code, errors, killed = run_and_kill(arguments, rng.uniform(2.5, 6.5), whom)
         counts["kills"] += killed
-        counts["of_drivers"] += code < 0
-        assert code in (0, -signal.SIGKILL), errors
+        counts[f"of_{whom}s"] += killed
+        assert code in ((0, -signal.SIGKILL) if whom == "driver" else (0,)), errors
         assert before <= done_blocks(out), "a finished block was lost"
         if code == 0:
             assert "Traceback" not in errors
@@ -210,8 +225,9 @@ def check_whole(out, hashes):
     assert sum(found.class_pixels.values()) == found.pixels
 
 
-def test_killed_drivers(world, tmp_path):
-    assert campaign(world, tmp_path, kills=3, seed=1)["kills"] >= 3
+def test_killed_drivers_and_workers(world, tmp_path):
+    counts = campaign(world, tmp_path, kills=4, seed=1)
+    assert min(counts["of_drivers"], counts["of_workers"]) >= 1
 
 
 @pytest.mark.soak

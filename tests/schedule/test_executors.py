@@ -10,6 +10,7 @@ import pytest
 
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect
+from unet_batch.errors import WorkerLostError
 from unet_batch.schedule import dask as by_dask
 from unet_batch.schedule import serial
 from unet_batch.schedule.events import Event
@@ -110,6 +111,30 @@ def test_dask_outlives_a_block_that_kills_its_worker(client, tmp_path):
     assert events[6].status == "failed"
     assert "worker died" in events[6].error
     assert {event.status for number, event in events.items() if number != 6} == {"done"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """Kills the workers that are asked, but for those after the first ``deadly`` tries."""
+
+    folder: Path
+    deadly: int
+
+    def __call__(self) -> str:
+        tries = len(list(self.folder.iterdir()))
+        (self.folder / str(tries)).touch()
+        if tries < self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "answer"
+
+
+def test_a_question_outlives_its_worker_and_ends_where_all_die(client, tmp_path):
+    (tmp_path / "a").mkdir()
+    assert by_dask.ask(client, Question(tmp_path / "a", deadly=1)) == "answer"
+    (tmp_path / "b").mkdir()
+    with pytest.raises(WorkerLostError, match="set smaller tiles"):
+        by_dask.ask(client, Question(tmp_path / "b", deadly=9))
+    assert len(list((tmp_path / "b").iterdir())) == 3
 
 
 def test_ordinal_follows_the_workers_name(client):

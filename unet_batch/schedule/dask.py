@@ -18,6 +18,7 @@ from distributed import Client, Future, as_completed, get_worker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
+from unet_batch.errors import WorkerLostError
 from unet_batch.schedule.events import FATAL, Event, Stop, Work, attempt, describe
 
 logger = logging.getLogger(__name__)
@@ -62,13 +63,24 @@ def run(
     return _Run(client, work, deque(numbers), packing).events(stop)
 
 
-def ask(client: Client, function: Callable[[], ResultT]) -> ResultT:
-    """The result of ``function()`` on some worker; its errors are raised here."""
-    future = client.submit(function, pure=False)
-    try:
-        return cast("ResultT", future.result())
-    finally:
-        future.release()
+def ask(client: Client, function: Callable[[], ResultT], tries: int = 3) -> ResultT:
+    """The result of ``function()`` on some worker; its errors are raised here.
+
+    Raises:
+        WorkerLostError: ``tries`` workers died of it, or while they were at it.
+    """
+    for _ in range(tries):
+        future = client.submit(function, pure=False)
+        try:
+            return cast("ResultT", future.result())
+        except (KilledWorker, FutureCancelledError) as error:
+            lost = error
+        finally:
+            future.release()
+    raise WorkerLostError(
+        f"{tries} workers died before the first block ({type(lost).__name__}); if memory ran out, "
+        "set smaller tiles"
+    )
 
 
 def ordinal() -> int:
