@@ -5,6 +5,7 @@ Shapes: N batch, C classes or output channels, then the spatial axes.
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,13 +43,15 @@ def labels(logits: Tensor, head: Head) -> Tensor:
 def _best(logits: Tensor, kind: torch.dtype) -> Tensor:
     """The first of the largest, (N, *spatial).
 
-    As ``argmax``, but on the CPU many times sooner (3 x 1 Mpx: 2 ms, ``max().indices`` 7, ``argmax`` 110).
+    As ``argmax``, but on the CPU many times sooner (3 x 1 Mpx: 3 ms, ``max().indices`` 7, ``argmax`` 110) and
+    on one thread: where cores are busy, torch's threads wait for each other after every such small step.
     """
-    if logits.is_cuda:
+    if logits.device.type != "cpu":
         return logits.argmax(dim=1).to(kind)
-    highest = logits[:, 0]
-    best = torch.zeros(highest.shape, dtype=kind)
-    for number, channel in enumerate(logits.unbind(dim=1)[1:], start=1):
-        best = torch.maximum(best, (channel > highest) * best.new_tensor(number))
-        highest = torch.maximum(highest, channel)
-    return best
+    channels = np.moveaxis(logits.float().numpy(), 1, 0)
+    highest = channels[0]
+    best = np.zeros(highest.shape, np.uint8 if kind == torch.uint8 else np.int32)
+    for number, channel in enumerate(channels[1:], start=1):
+        np.maximum(best, (channel > highest) * best.dtype.type(number), out=best)
+        highest = np.maximum(highest, channel)
+    return torch.from_numpy(best)

@@ -114,25 +114,30 @@ class Predictor:
     def _computed(
         self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None, region: Box
     ) -> Computed:
-        output, axes = self.plan.output, range(-self.dims, 0)
+        output = self.plan.output
         if keep is not None:
             labels = torch.where(keep, labels, torch.full_like(labels, self.fill))
-        regression = self.plan.spec.head == "regression"
-        halve = partial(halve_mean, axes=axes, xp=torch, nodata=self.fill) if regression else None
-        halve = halve or partial(halve_labels, axes=axes, fill=int(self.fill), xp=torch)
-        layers = {"labels": self._levels(labels, halve)}
-        halve = partial(halve_mean, axes=axes, xp=torch, nodata=NO_DATA)
+        layers = {"labels": labels}
         if output.probabilities and probabilities is not None:
-            layers["probabilities"] = self._levels(_quantised(probabilities, keep), halve)
+            layers["probabilities"] = _quantised(probabilities, keep)
         if output.confidence and probabilities is not None:
-            best = probabilities.amax(dim=0, keepdim=True)
-            layers["confidence"] = self._levels(_quantised(best, keep), halve)
+            layers["confidence"] = _quantised(probabilities.amax(dim=0, keepdim=True), keep)
         outer = region.shape[: -self.dims]
-        host = {name: [_to_host(part, outer) for part in parts] for name, parts in layers.items()}
+        host = {
+            name: [_to_host(part, outer) for part in self._levels(name, pixels)]
+            for name, pixels in layers.items()
+        }
         return Computed(host, self._counts(host["labels"][0]))
 
-    def _levels(self, pixels: Tensor, halve: Any) -> list[Tensor]:
-        parts = [pixels]
+    def _levels(self, name: str, pixels: Tensor) -> list[Any]:
+        """All levels of a layer; on the CPU by numpy: torch makes threads wait for each other every step."""
+        xp: Any = torch if pixels.is_cuda else np
+        parts: list[Any] = [pixels if pixels.is_cuda else pixels.numpy()]
+        axes, regression = range(-self.dims, 0), self.plan.spec.head == "regression"
+        if name == "labels" and not regression:
+            halve = partial(halve_labels, axes=axes, fill=int(self.fill), xp=xp)
+        else:
+            halve = partial(halve_mean, axes=axes, nodata=self.fill if name == "labels" else NO_DATA, xp=xp)
         while len(parts) < self.levels:
             parts.append(halve(parts[-1]))
         return parts
@@ -173,8 +178,8 @@ def _quantised(probabilities: Tensor, keep: Tensor | None) -> Tensor:
     return values if keep is None else torch.where(keep, values, torch.full_like(values, NO_DATA))
 
 
-def _to_host(pixels: Tensor, outer: Sequence[int]) -> NDArray[Any]:
-    array = pixels.cpu().numpy()
+def _to_host(pixels: Any, outer: Sequence[int]) -> NDArray[Any]:
+    array = pixels.cpu().numpy() if isinstance(pixels, Tensor) else pixels
     if array.dtype == np.int32:  # more classes than uint8 holds; torch computes little in uint16
         array = array.astype(np.uint16)
-    return array.reshape(array.shape[0], *outer, *array.shape[1:])
+    return np.asarray(array.reshape(array.shape[0], *outer, *array.shape[1:]))
