@@ -23,6 +23,7 @@ def layout_of(plan: Plan, request: Request) -> MasksLayout:
         levels=out.levels,
         probabilities=out.probabilities,
         confidence=out.confidence,
+        georef=image.georef,
     )
 
 

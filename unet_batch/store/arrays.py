@@ -251,6 +251,7 @@ def _created(where: str, layout: ArrayLayout, *, replace: bool) -> zarr.Array[An
         compressors=codecs(layout.compression),
         fill_value=layout.fill,
         dimension_names=layout.names,
+        attributes=dict(layout.attributes),
         overwrite=replace,
     )
 

@@ -14,7 +14,7 @@ from unet_batch.store.door import is_local, reading_metadata, writing
 
 _OCCUPIED = ("zarr.json", ".zgroup", ".zarray")
 # What a creation that was killed leaves: levels, layers, the ledger's lock, files not yet renamed.
-_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|.*\.partial")
+_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|spatial_ref|.*\.partial")
 
 
 def read_node(location: Location, where: str) -> tuple[str, dict[str, Any]]:
@@ -39,6 +39,20 @@ def write_group(path: str, attributes: dict[str, Any]) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
         text = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=1)
         replace_text(Path(path) / "zarr.json", text)
+
+
+def write_scalar(path: str, attributes: dict[str, Any]) -> None:
+    """Make ``path`` an array without axes, which is there for its attributes."""
+    with writing(path):
+        zarr.create_array(
+            path,
+            shape=(),
+            dtype="int32",
+            compressors=None,
+            fill_value=0,
+            attributes=attributes,
+            overwrite=True,
+        )
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from unet_batch.errors import FormatError, InputError
 from unet_batch.store import ome
 from unet_batch.store.arrays import Array, Location, described, open_array
 from unet_batch.store.cache import ChunkCache, ReadCount
+from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layer import channels_first, with_channels
@@ -40,7 +41,10 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One level of an image. ``shape`` leaves the channels out; ``pixel_size`` is that of this level."""
+    """One level of an image: ``pixel_size`` and ``georef`` are its own, ``shape`` leaves the channels out.
+
+    ``georef`` is None where nothing says where on the earth the image lies.
+    """
 
     path: str
     axes: str
@@ -51,6 +55,7 @@ class Image:
     pixel_size: Mapping[str, float]
     unit: str | None
     nodata: float | None
+    georef: GeoReference | None = None
 
     @classmethod
     def open(cls, path: Location, axes: str | None = None, level: int = 0) -> "Image":
@@ -108,7 +113,9 @@ class Image:
         names = self.axes.replace("c", "")
         was, new = self.levels[self.level].factor, self.levels[level].factor
         ratio = {a: n / w for a, n, w in zip(names, new, was, strict=True)}
-        return replace(self, level=level, pixel_size={a: s * ratio[a] for a, s in self.pixel_size.items()})
+        size = {a: s * ratio[a] for a, s in self.pixel_size.items()}
+        place = None if self.georef is None else self.georef.scaled(ratio["y"], ratio["x"])
+        return replace(self, level=level, pixel_size=size, georef=place)
 
     def read(self, box: Box, channels: tuple[int, ...] | None = None) -> NDArray[Any]:
         """(C, *box.shape) of the channels asked for (all), in that order; ``box`` lies inside the shape.
@@ -185,7 +192,8 @@ def _plain(kind: type[Image], path: Location, axes: str | None, attributes: dict
     level = Level("", _without_channels(array.shape, known), (1.0,) * len(known.replace("c", "")))
     size = dict.fromkeys(known.replace("c", ""), 1.0)
     nodata = _number(attributes.get("_FillValue", attributes.get("nodata")))
-    return kind(array.path, known, 0, (level,), (array,), (), size, None, nodata)
+    georef = GeoReference.parse(attributes, where=array.path)
+    return kind(array.path, known, 0, (level,), (array,), (), size, None, nodata, georef)
 
 
 def _from_ome(kind: type[Image], path: Location, axes: str | None, attributes: dict[str, Any]) -> Image:
@@ -210,7 +218,10 @@ def _from_ome(kind: type[Image], path: Location, axes: str | None, attributes: d
     own = attributes.get("unet_batch")
     nodata = _number(own.get("nodata")) if isinstance(own, Mapping) else None
     pixel_size = dict(zip(found.axes.replace("c", ""), sizes[0], strict=True))
-    return kind(where, found.axes, 0, levels, arrays, found.channel_names, pixel_size, found.unit, nodata)
+    georef = GeoReference.parse(attributes, arrays[0].metadata.get("attributes") or {}, where=where)
+    return kind(
+        where, found.axes, 0, levels, arrays, found.channel_names, pixel_size, found.unit, nodata, georef
+    )
 
 
 def _cure(attributes: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from unet_batch.tiling.box import Box
 class ImageLayout:
     """A new image: pixels, pixel size per axis, names of the channels, value of pixels without data.
 
-    ``attributes`` are kept beside the OME metadata, for georeferencing and provenance.
+    ``attributes`` are kept beside the OME metadata, for provenance.
     """
 
     pyramid: PyramidLayout
@@ -82,7 +82,8 @@ class ImageWriter:
         own: dict[str, Any] = (
             {} if self.layout.nodata is None else {"nodata": json_number(self.layout.nodata)}
         )
-        return {**self.layout.attributes, "ome": entry, "unet_batch": own}
+        place = pyramid.group_attributes("average")
+        return {**self.layout.attributes, **place, "ome": entry, "unet_batch": own}
 
 
 def display_range(dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.store.arrays import Array, create_array, open_array
+from unet_batch.store.georef import GRID_MAPPING
+from unet_batch.store.group import write_scalar
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.tiling.box import Box
 
@@ -50,6 +52,8 @@ class Layer:
         """New arrays ``0``, ``1``, ... at ``path``; what an interrupted creation left is replaced."""
         for level in range(layout.level_count):
             create_array(f"{path}/{level}", layout.array_at(level), replace=True)
+        if layout.georef is not None:
+            write_scalar(f"{path}/{GRID_MAPPING}", layout.georef.grid_mapping())
         return cls.open(path, layout, writable=True)
 
     @classmethod

@@ -3,12 +3,14 @@
 Plain arithmetic; touches no files.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from unet_batch.errors import InputError
+from unet_batch.store.georef import GRID_MAPPING, GeoReference
 
 _BLOSC_LEVEL = 5
 # A block's part of a level is written in the same pass while it is at least this long: smaller shards
@@ -29,6 +31,7 @@ class ArrayLayout:
     fill: float = 0
     compression: str = "zstd"
     names: tuple[str, ...] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         said = f"shape {self.shape}, shard {self.shard}, chunk {self.chunk}"
@@ -59,6 +62,7 @@ class PyramidLayout:
 
     A block is one shard of level 0, with all channels. The last ``dims`` axes are halved from level to
     level (rounding up), the others never. ``levels`` counts level 0; None goes on until one chunk holds all.
+    ``georef`` is that of level 0.
     """
 
     axes: str
@@ -71,6 +75,7 @@ class PyramidLayout:
     fill: float = 0
     compression: str = "zstd"
     levels: int | None = None
+    georef: GeoReference | None = None
 
     def __post_init__(self) -> None:
         check_axes(self.axes)
@@ -140,7 +145,21 @@ class PyramidLayout:
             fill=self.fill,
             compression=self.compression,
             names=tuple(self.axes),
+            attributes=self._attributes_at(level),
         )
+
+    def group_attributes(self, resampling: str) -> dict[str, Any]:
+        """What the group of the levels says of where they lie; ``resampling`` is how they were halved."""
+        if self.georef is None:
+            return {}
+        return self.georef.group_attributes([self.shape_at(k) for k in range(self.level_count)], resampling)
+
+    def _attributes_at(self, level: int) -> dict[str, Any]:
+        if self.georef is None:
+            return {}
+        y, x = self.factor(level)[-2:]
+        attributes = self.georef.scaled(y, x).array_attributes(self.shape_at(level))
+        return attributes if level else {**attributes, "grid_mapping": GRID_MAPPING}
 
     def _with_channels(self, lengths: tuple[int, ...], channels: int) -> tuple[int, ...]:
         where = self.axes.find("c")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, UnetBatchError
 from unet_batch.store.door import is_local
+from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node, refuse_occupied, write_group
 from unet_batch.store.labels import levels_of, register, source_of, unregister
 from unet_batch.store.layer import Layer
@@ -95,6 +96,11 @@ class Masks:
         return cls(where, layout, own, layers)
 
     @property
+    def georef(self) -> GeoReference | None:
+        """Where the masks lie on the earth; None where this is not known."""
+        return self.layout.georef
+
+    @property
     def one_pass_levels(self) -> int:
         """How many levels a block writes its own shard of."""
         return self.layers[LABELS].written_levels
@@ -155,12 +161,12 @@ def _fill(path: str, layout: MasksLayout, attributes: Mapping[str, Any], source:
     for name in layout.layer_names:
         Layer.create(_layer_path(path, name), layout.layer(name))
         if name != LABELS:
-            write_group(_layer_path(path, name), {"ome": layout.metadata(name, None)})
+            write_group(_layer_path(path, name), {**layout.place(name), "ome": layout.metadata(name, None)})
     if source is not None:
         register(Path(path))
     # The group comes last: a store is there only when it is whole.
     own = {"ome": layout.metadata(LABELS, source), "unet_batch": dict(attributes), "masks": asdict(layout)}
-    write_group(path, own)
+    write_group(path, {**layout.place(LABELS), **own})
 
 
 def _canonical(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from unet_batch.errors import FormatError, InputError
 from unet_batch.store import ome
+from unet_batch.store.georef import GeoReference
 from unet_batch.store.layer import Halve
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.store.pyramid import halve_labels, halve_mean
@@ -42,6 +43,7 @@ class MasksLayout:
     probabilities: bool = False
     confidence: bool = False
     name: str = "masks"
+    georef: GeoReference | None = None
 
     def __post_init__(self) -> None:
         if "c" in self.axes:
@@ -107,6 +109,7 @@ class MasksLayout:
             fill=self.fill if name == LABELS else _QUANTISED_FILL,
             compression=self.compression,
             levels=self.levels,
+            georef=self.georef,
         )
 
     def halve(self, name: str) -> Halve:
@@ -132,6 +135,11 @@ class MasksLayout:
             high = 1.0 if name == LABELS else float(_QUANTISED_FILL - 1)
             entry["omero"] = ome.omero(self.names, ome.channel_colours(len(self.names)), 0.0, high)
         return entry
+
+    def place(self, name: str) -> dict[str, Any]:
+        """What the attributes of a layer's group say of where it lies on the earth."""
+        by_mode = name == LABELS and self.kind != "regression"
+        return self.layer(name).group_attributes("mode" if by_mode else "average")
 
 
 def _with_c(axes: str) -> str:
