@@ -29,7 +29,6 @@ from unet_batch.predict.status import Status, plan_of, status
 from unet_batch.predict.trial import Trial, assume
 from unet_batch.schedule.events import Executor
 from unet_batch.store.group import refuse_occupied
-from unet_batch.store.journal import Entry
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
@@ -162,10 +161,9 @@ class _Prediction:
 
     def _new_ledger(self, plan: Plan) -> Ledger:
         ledger = Ledger.create(self.out, plan.tiling.counts, classes_counted(plan))
-        wanted = np.zeros(len(plan.tiling), np.bool_)
-        wanted[_selected(plan)] = True
-        for number in np.flatnonzero(~wanted):
-            ledger.record(Entry(plan.tiling.at(int(number)).index, BlockStatus.SKIPPED))
+        unwanted = np.ones(len(plan.tiling), np.bool_)
+        unwanted[_selected(plan)] = False
+        ledger.record_all(unwanted.reshape(plan.tiling.counts), BlockStatus.SKIPPED)
         return ledger
 
     def _ledger(self, plan: Plan) -> Ledger:

@@ -79,6 +79,15 @@ class Columns:
             chunk, offset = self._chunk_to_change(name, entry.index)
             chunk[offset] = value
 
+    def put_status(self, blocks: NDArray[np.bool_], status: Status) -> None:
+        """Set the status of ``blocks`` (a mask of the grid's shape), and nothing else of them."""
+        self.status[blocks] = status
+        array = self.arrays["status"]
+        for index in np.ndindex(*_grid(array)):
+            region = _region(array, index).slices
+            if blocks[region].any():
+                self.changed["status", index] = self.status[region].copy()
+
     def flush(self) -> None:
         """Write the changed chunks, each atomically."""
         for (name, index), chunk in self.changed.items():

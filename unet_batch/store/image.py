@@ -6,7 +6,7 @@ Pixels come with a leading channel axis; boxes cover the other axes, in stored o
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError
-from unet_batch.store import ome
+from unet_batch.store import bands, ome
 from unet_batch.store.arrays import Array, Location, described, open_array
+from unet_batch.store.bands import Band
 from unet_batch.store.cache import ChunkCache, ReadCount
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node
@@ -56,6 +57,7 @@ class Image:
     unit: str | None
     nodata: float | None
     georef: GeoReference | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Location, axes: str | None = None, level: int = 0) -> "Image":
@@ -105,6 +107,22 @@ class Image:
         """Extent of what is decoded at once, without channels."""
         at = self.axes.find("c")
         return tuple(c for axis, c in enumerate(self.array.chunk) if axis != at)
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """What the numbers of the channels mean; empty where this is not known."""
+        return bands.parse(self.own, self.path)
+
+    @property
+    def nodata_mask(self) -> str | None:
+        """Path of an image of this one's levels, 0 where there is no data; None where values alone say so."""
+        inner = self.own.get("nodata_mask")
+        return f"{self.path}/{inner}" if isinstance(inner, str) else None
+
+    @property
+    def exact_levels(self) -> bool:
+        """Whether a pixel of a coarser level is without data only where all pixels below it are."""
+        return self.own.get("exact_levels") is True
 
     def at_level(self, level: int) -> "Image":
         """The same image at another level."""
@@ -216,11 +234,12 @@ def _from_ome(kind: type[Image], path: Location, axes: str | None, attributes: d
         for d, a, size in zip(found.datasets, arrays, sizes, strict=True)
     )
     own = attributes.get("unet_batch")
-    nodata = _number(own.get("nodata")) if isinstance(own, Mapping) else None
+    own = own if isinstance(own, Mapping) else {}
+    nodata = _number(own.get("nodata"))
     pixel_size = dict(zip(found.axes.replace("c", ""), sizes[0], strict=True))
     georef = GeoReference.parse(attributes, arrays[0].metadata.get("attributes") or {}, where=where)
     return kind(
-        where, found.axes, 0, levels, arrays, found.channel_names, pixel_size, found.unit, nodata, georef
+        where, found.axes, 0, levels, arrays, found.channel_names, pixel_size, found.unit, nodata, georef, own
     )
 
 

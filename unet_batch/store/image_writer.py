@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.store import ome
+from unet_batch.store import bands, ome
+from unet_batch.store.bands import Band
+from unet_batch.store.checksum import checksum
 from unet_batch.store.group import refuse_occupied, write_group
 from unet_batch.store.layer import Halve, Layer
 from unet_batch.store.layout import PyramidLayout
-from unet_batch.store.pyramid import halve_mean
+from unet_batch.store.pyramid import halve_max, halve_mean
 from unet_batch.tiling.box import Box
 
 
@@ -22,6 +24,11 @@ class ImageLayout:
     """A new image: pixels, pixel size per axis, names of the channels, value of pixels without data.
 
     ``attributes`` are kept beside the OME metadata, for provenance.
+
+    Attributes:
+        bands: what the numbers of the channels mean.
+        nodata_mask: array of this shape inside the store, 0 where there is no data, such as ``count``.
+        halving: how coarser levels are made; counts by ``max``, so that 0 stays 0.
     """
 
     pyramid: PyramidLayout
@@ -31,6 +38,9 @@ class ImageLayout:
     nodata: float | None = None
     name: str = "image"
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    bands: tuple[Band, ...] = ()
+    nodata_mask: str | None = None
+    halving: Literal["mean", "max"] = "mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +64,23 @@ class ImageWriter:
         refuse_occupied(str(path))
         return cls(str(path), layout, Layer.create(str(path), layout.pyramid))
 
-    def write_block(self, box: Box, data: NDArray[Any]) -> None:
-        """Write (C, *box.shape) of one block, clipped to the shape, and its part of the one-pass levels."""
-        self.layer.write_block(box, self.layer.halved(data, self._halve))
+    @classmethod
+    def open(cls, path: str | Path, layout: ImageLayout) -> "ImageWriter":
+        """The unfinished store that ``create`` made with this layout, for another process or run.
+
+        Raises:
+            MissingError, FormatError: no such arrays there.
+        """
+        return cls(str(path), layout, Layer.open(str(path), layout.pyramid, writable=True))
+
+    def write_block(self, box: Box, data: NDArray[Any]) -> int:
+        """Write (C, *box.shape) of one block, clipped to the shape, and its part of the one-pass levels.
+
+        Returns the checksum of all that was written.
+        """
+        levels = self.layer.halved(data, self._halve)
+        self.layer.write_block(box, levels)
+        return checksum(levels)
 
     def finish(self) -> None:
         """Write the coarse levels from the fine ones, then the metadata. May be repeated."""
@@ -67,6 +91,8 @@ class ImageWriter:
     @property
     def _halve(self) -> Halve:
         pyramid = self.layout.pyramid
+        if self.layout.halving == "max":
+            return partial(halve_max, axes=range(-pyramid.dims, 0))
         return partial(halve_mean, axes=range(-pyramid.dims, 0), nodata=self.layout.nodata)
 
     def _metadata(self) -> dict[str, Any]:
@@ -79,11 +105,19 @@ class ImageWriter:
         names = self.layout.channel_names or tuple(str(i) for i in range(pyramid.channels))
         low, high = display_range(np.dtype(pyramid.dtype))
         entry["omero"] = ome.omero(names, ome.channel_colours(len(names)), low, high)
-        own: dict[str, Any] = (
-            {} if self.layout.nodata is None else {"nodata": json_number(self.layout.nodata)}
-        )
-        place = pyramid.group_attributes("average")
-        return {**self.layout.attributes, **place, "ome": entry, "unet_batch": own}
+        place = pyramid.group_attributes("average" if self.layout.halving == "mean" else "max")
+        return {**self.layout.attributes, **place, "ome": entry, "unet_batch": self._own()}
+
+    def _own(self) -> dict[str, Any]:
+        layout = self.layout
+        own: dict[str, Any] = {"exact_levels": True}
+        if layout.nodata is not None:
+            own["nodata"] = json_number(layout.nodata)
+        if layout.nodata_mask is not None:
+            own["nodata_mask"] = layout.nodata_mask
+        if layout.bands:
+            own["bands"] = bands.to_json(layout.bands)
+        return own
 
 
 def display_range(dtype: np.dtype[Any]) -> tuple[float, float]:

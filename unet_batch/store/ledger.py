@@ -137,6 +137,18 @@ class Ledger:
             self._log_failure(entry)
         self._apply(entry)
 
+    def record_all(self, blocks: NDArray[np.bool_], status: Status) -> None:
+        """Set the status of all ``blocks`` (a mask of the grid's shape) that nothing is recorded of.
+
+        On disk, not in the journal, before this returns: for what is known of many blocks before any work.
+        """
+        chosen = blocks & (self._columns.status == Status.PENDING)
+        self._columns.put_status(chosen, status)
+        count = int(np.count_nonzero(chosen))
+        self._blocks[Status.PENDING] -= count
+        self._blocks[status] += count
+        self.flush()
+
     def status(self, index: tuple[int, ...]) -> Status:
         """What became of a block."""
         return Status(int(self._columns.status[index]))

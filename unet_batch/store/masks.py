@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, UnetBatchError
+from unet_batch.store.checksum import checksum
 from unet_batch.store.door import is_local
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node, refuse_occupied, write_group
@@ -150,11 +149,8 @@ class Masks:
 
 def block_checksum(arrays: BlockArrays) -> int:
     """CRC-32C over the pixels of a block: labels by level, then the other layers by name."""
-    crc = 0
-    for name in (LABELS, *sorted(set(arrays) - {LABELS})):
-        for pixels in arrays[name]:
-            crc = google_crc32c.extend(crc, _canonical(pixels).reshape(-1).view(np.uint8))
-    return int(crc)
+    names = (LABELS, *sorted(set(arrays) - {LABELS}))
+    return checksum(pixels for name in names for pixels in arrays[name])
 
 
 def _fill(path: str, layout: MasksLayout, attributes: Mapping[str, Any], source: str | None) -> None:
@@ -167,15 +163,6 @@ def _fill(path: str, layout: MasksLayout, attributes: Mapping[str, Any], source:
     # The group comes last: a store is there only when it is whole.
     own = {"ome": layout.metadata(LABELS, source), "unet_batch": dict(attributes), "masks": asdict(layout)}
     write_group(path, {**layout.place(LABELS), **own})
-
-
-def _canonical(pixels: NDArray[Any]) -> NDArray[Any]:
-    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
-    if little.dtype.kind != "f":
-        return little
-    # A chunk of NaNs is not stored but read as fill, with NaN's usual bits; a network may make others.
-    nans = np.isnan(little)
-    return np.where(nans, little.dtype.type("nan"), little) if nans.any() else little
 
 
 def _layer_path(path: str, name: str) -> str:

@@ -5,10 +5,12 @@ Odd ends are padded by their own edge, so halving blocks of even extent equals h
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def halve_labels(x: Any, axes: Sequence[int], fill: int, xp: Any = np) -> Any:
@@ -30,7 +32,7 @@ def halve_labels(x: Any, axes: Sequence[int], fill: int, xp: Any = np) -> Any:
 def halve_mean(x: Any, axes: Sequence[int], xp: Any = np, nodata: float | None = None) -> Any:
     """``x`` halved along ``axes`` by the mean of the children that are not ``nodata``, in the type of ``x``.
 
-    Integers are rounded half up. A pixel without data is ``nodata`` (which may be NaN).
+    Integers are rounded half up. ``nodata`` (which may be NaN) comes out where no child is data, only there.
     """
     children = _children(x, axes, xp)
     wide = _wide(str(x.dtype), xp)
@@ -43,7 +45,21 @@ def halve_mean(x: Any, axes: Sequence[int], xp: Any = np, nodata: float | None =
         total = total + xp.asarray(xp.where(valid, child, xp.zeros_like(child)), dtype=wide)
         count = count + xp.asarray(valid, dtype=wide)
     mean = _mean(total, xp.where(count == 0, xp.ones_like(count), count), x, xp)
+    # A mean of data that happens to be ``nodata`` (of 4 and 6 where that is 5) becomes one of its children.
+    smallest = reduce(xp.minimum, [_or_largest(child, nodata, xp) for child in children])
+    mean = xp.where(_is_data(mean, nodata), mean, smallest)
     return xp.where(count == 0, xp.full_like(mean, nodata), mean)
+
+
+def halve_max(x: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
+    """``x`` halved along ``axes`` by the largest of the children: 0 only where all of them are."""
+    largest: NDArray[Any] = reduce(np.maximum, _children(x, axes, np))
+    return largest
+
+
+def _or_largest(child: Any, nodata: float, xp: Any) -> Any:
+    limit = xp.iinfo(child.dtype).max if "int" in str(child.dtype) else float("inf")
+    return xp.where(_is_data(child, nodata), child, xp.full_like(child, limit))
 
 
 def _mean(total: Any, count: Any, x: Any, xp: Any) -> Any:
