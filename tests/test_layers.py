@@ -20,6 +20,7 @@ FORBIDDEN = [
     ("predict/plan.py", "distributed"),
     ("predict/plan.py", "rich"),
     ("products/evaluate.py", "PIL"),
+    ("predict/plan.py", "rasterio"),
     ("store/pyramid.py", "torch"),
     ("predict/plan.py", "torch"),
     ("cluster/config.py", "torch"),

@@ -183,5 +183,5 @@ def test_series_and_level_are_chosen():
     ],
 )
 def test_real_files_read_as_tifffile_reads_them(name):
-    found = read_all(sample(name))
+    found = read_all(sample(name), IngestConfig(georeference=False))  # GDAL has another JPEG decoder
     np.testing.assert_array_equal(found, by_tifffile(sample(name), found.shape[0]))

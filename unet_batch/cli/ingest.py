@@ -10,7 +10,7 @@ from unet_batch.cli.progress import display, echo_line
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
 @options.settings("ingest")
 @click.option("--overwrite", is_flag=True, help="Replace a Zarr store that is there.")
@@ -18,7 +18,7 @@ from unet_batch.cli.progress import display, echo_line
 @options.json_lines
 @options.as_json
 def command(
-    source: Path,
+    source: str,
     out: Path,
     config_file: Path | None,
     overrides: tuple[str, ...],

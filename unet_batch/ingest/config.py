@@ -30,6 +30,10 @@ class IngestConfig(Config):
     """Which level of a pyramidal file becomes full resolution."""
     channels: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
     """Channels to keep, in this order."""
+    georeference: bool = True
+    """Whether the place on the earth that a GeoTIFF states is kept."""
+    crs: str | None = None
+    """CRS of a raster, such as EPSG:32633; overrides what the file says."""
     pixel_size: dict[str, PositiveFloat] | PositiveFloat | None = None
     """Pixel extent in ``unit``: one number for all spatial axes or {axis: extent}."""
     unit: str | None = None

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
 from unet_batch.ingest.config import IngestConfig
+from unet_batch.ingest.geotiff import has_geo_tags, open_geotiff
+from unet_batch.ingest.raster import has_rasterio, is_remote
 from unet_batch.ingest.reader import ArrangedReader
 
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 _HEAD = 16
 
 
-def open_reader(path: Path, config: IngestConfig) -> ArrangedReader:
+def open_reader(path: str | Path, config: IngestConfig) -> ArrangedReader:
     """The image of a foreign file.
 
     Raises:
@@ -21,6 +23,9 @@ def open_reader(path: Path, config: IngestConfig) -> ArrangedReader:
         InputError: a Zarr store, or settings that do not fit the file.
         FormatError: no known format, or damaged.
     """
+    if is_remote(path):
+        return open_geotiff(path, config)
+    path = Path(path)
     head = _first_bytes(path)
     with foreign(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a decoder works around is not the person's business
@@ -33,12 +38,24 @@ def open_reader(path: Path, config: IngestConfig) -> ArrangedReader:
 
             return open_picture(path, config)
         if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-            from unet_batch.ingest.tiff import open_tiff  # noqa: PLC0415
-
-            return open_tiff(path, config)
+            return _open_tiff(path, config)
     raise FormatError(
         f"{path}: neither TIFF, PNG, JPEG nor .npy by its first bytes; convert it to one of them"
     )
+
+
+def _open_tiff(path: Path, config: IngestConfig) -> ArrangedReader:
+    """A TIFF through GDAL where it says where it lies, else through tifffile."""
+    from unet_batch.ingest.tiff import open_tiff  # noqa: PLC0415 - each decoder only when needed
+
+    wanted = config.georeference and config.axes is None and not config.series
+    if not wanted or not (config.crs or has_geo_tags(path)):
+        return open_tiff(path, config)
+    if has_rasterio():
+        return open_geotiff(path, config)
+    reader = open_tiff(path, config)
+    reader.notes += ("its place on the earth is left out; pip install 'unet-batch[geo]' keeps it",)
+    return reader
 
 
 def is_zarr(path: Path) -> bool:
@@ -47,7 +64,7 @@ def is_zarr(path: Path) -> bool:
 
 
 @contextmanager
-def foreign(path: Path) -> Iterator[None]:
+def foreign(path: str | Path) -> Iterator[None]:
     """Turns whatever a decoder raises over foreign bytes into a FormatError of one line."""
     try:
         yield

@@ -7,7 +7,9 @@ from typing import Any
 from unet_batch.ingest.config import IngestConfig
 from unet_batch.ingest.formats import is_zarr, open_reader
 from unet_batch.ingest.probe import probe
+from unet_batch.ingest.raster import is_remote
 from unet_batch.ingest.reader import Reader
+from unet_batch.store.bands import to_json
 from unet_batch.store.image import Image
 
 
@@ -20,8 +22,7 @@ def info(path: str | Path, config: IngestConfig | None = None) -> dict[str, Any]
         MissingError, FormatError, InputError: as for reading it.
     """
     config = config or IngestConfig()
-    path = Path(path)
-    if is_zarr(path):
+    if not is_remote(path) and is_zarr(Path(path)):
         image = Image.open(str(path), axes=config.axes)
         return _told(image, "Zarr", len(image.levels))
     probe(path, config)
@@ -40,6 +41,9 @@ def _told(image: Reader | Image, kind: str, levels: int) -> dict[str, Any]:
         "pixel_size": dict(image.pixel_size),
         "unit": image.unit,
         "nodata": image.nodata,
+        "crs": image.georef.crs if image.georef else None,
+        "transform": list(image.georef.transform) if image.georef else None,
+        "bands": to_json(image.bands),
         "levels": levels,
         "bytes": prod(image.shape) * image.channels * image.dtype.itemsize,
     }

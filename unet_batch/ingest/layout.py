@@ -1,13 +1,20 @@
 """How an ingested image is cut into blocks and chunks. Arithmetic on settings; touches no file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, prod
+from typing import Any
+
+import numpy as np
 
 from unet_batch.errors import InputError
 from unet_batch.ingest.config import Extent, IngestConfig
+from unet_batch.store.image_writer import ImageLayout
 from unet_batch.tiling.box import Box
+
+COUNT = "count"
+"""Array beside an image's levels: from how many files each pixel comes, 0 where there is no data."""
 
 BLOCK = {2: 4096, 3: 256}
 """Default block extent by the number of spatial axes."""
@@ -57,6 +64,24 @@ class Blocking:
         first = Box.of_shape(self.block)
         for index in product(*(range(n) for n in self.counts)):
             yield first.shift(tuple(i * b for i, b in zip(index, self.block, strict=True))).intersect(whole)
+
+
+def fill_of(nodata: float | None, dtype: np.dtype[Any]) -> float:
+    """What a block that is never written reads as: no data, where the type can hold that."""
+    if nodata is None:
+        return 0
+    if dtype.kind == "f":
+        return nodata
+    limits = np.iinfo(dtype)
+    fits = float(nodata).is_integer() and limits.min <= nodata <= limits.max
+    return int(nodata) if fits else 0
+
+
+def count_layout(image: ImageLayout, dtype: str) -> ImageLayout:
+    """The count that goes with an image: one channel of the same levels, 0 only where all below are."""
+    axes = image.pyramid.axes.replace("c", "")
+    pyramid = replace(image.pyramid, axes=axes, channels=1, dtype=dtype, fill=0)
+    return ImageLayout(pyramid, dict(image.pixel_size), image.unit, nodata=None, name=COUNT, halving="max")
 
 
 def _dims(where: str, axes: str, config: IngestConfig) -> int:

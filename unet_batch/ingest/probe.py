@@ -25,7 +25,7 @@ SMALL = 64 * 2**20
 """Decoded bytes up to which an image is decoded wholly."""
 
 
-def probe(path: Path, config: IngestConfig, timeout_s: float = TIMEOUT_S) -> None:
+def probe(path: str | Path, config: IngestConfig, timeout_s: float = TIMEOUT_S) -> None:
     """Reads a file once in a child process.
 
     Raises:
@@ -48,7 +48,7 @@ def probe(path: Path, config: IngestConfig, timeout_s: float = TIMEOUT_S) -> Non
     _raise_reported(child.stdout)
 
 
-def read_once(path: Path, config: IngestConfig) -> None:
+def read_once(path: str | Path, config: IngestConfig) -> None:
     """What the child does: all pixels of a small image, the corners of a large one."""
     with open_reader(path, config) as reader, foreign(path):
         whole = Box.of_shape(reader.shape)
@@ -66,9 +66,10 @@ def _raise_reported(report: bytes) -> None:
         raise kind(told["message"])
 
 
-def main(path: Path, config: IngestConfig) -> None:
+def main(path: str, config: IngestConfig) -> None:
     """Reports on standard output: null, or the error as JSON."""
-    limit = MEMORY_LIMIT + (path.stat().st_size if path.is_file() else 0)
+    local = Path(path)
+    limit = MEMORY_LIMIT + (local.stat().st_size if local.is_file() else 0)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     told = None
@@ -80,4 +81,4 @@ def main(path: Path, config: IngestConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), IngestConfig.model_validate_json(sys.argv[2]))
+    main(sys.argv[1], IngestConfig.model_validate_json(sys.argv[2]))

@@ -4,7 +4,7 @@ A format module gives a StoredArray (pixels in the file's own axis order) and it
 turns both into canonical order: channels first, then t z y x.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from types import TracebackType
@@ -14,12 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError
+from unet_batch.store.bands import Band
+from unet_batch.store.georef import GeoReference
 from unet_batch.tiling.box import Box
 
 PLACE_AXES = "tzyx"
 OME_AXES = "tczyx"
 SAMPLES = "s"
 """Second channel axis: samples of a pixel (RGB) beside a true channel axis."""
+
+
+Valid = Callable[[Box], NDArray[np.bool_]]
+"""Where a box of the file's own mask has data; thread-safe."""
 
 
 class StoredArray(Protocol):
@@ -58,6 +64,9 @@ class Reader(Protocol):
     nodata: float | None
     levels: int
     notes: tuple[str, ...]
+    georef: GeoReference | None
+    bands: tuple[Band, ...]
+    valid: Valid | None
 
     def read(self, box: Box) -> NDArray[Any]:
         """(C, *box.shape) for a box inside ``shape`` (t z y x, those that exist); thread-safe."""
@@ -77,6 +86,8 @@ class Facts:
         axes: letters of the stored axes, of t c z y x and s (samples of a pixel).
         levels: levels of the file's own pyramid.
         notes: what a person should know of how the file was understood.
+        georef: where the image lies on the earth.
+        bands: what the numbers of each stored channel mean.
     """
 
     kind: str
@@ -87,10 +98,12 @@ class Facts:
     nodata: float | None = None
     levels: int = 1
     notes: tuple[str, ...] = ()
+    georef: GeoReference | None = None
+    bands: tuple[Band, ...] = ()
 
 
 class ArrangedReader:
-    """A StoredArray in canonical order, with its channels selected.
+    """A StoredArray in canonical order, with its channels selected. ``valid`` is the file's own mask.
 
     Raises:
         FormatError: no pixels, or pixels that are not real numbers of at most 64 bits.
@@ -98,7 +111,12 @@ class ArrangedReader:
     """
 
     def __init__(
-        self, where: str, array: StoredArray, facts: Facts, channels: tuple[int, ...] | None = None
+        self,
+        where: str,
+        array: StoredArray,
+        facts: Facts,
+        channels: tuple[int, ...] | None = None,
+        valid: Valid | None = None,
     ) -> None:
         _require_pixels(where, array)
         self._array = array
@@ -115,6 +133,9 @@ class ArrangedReader:
         self.dtype = np.dtype(np.uint8) if array.dtype.kind == "b" else array.dtype.newbyteorder("=")
         names = facts.channel_names
         self.channel_names = tuple(names[c] for c in self._picked) if len(names) == stored else ()
+        self.bands = tuple(facts.bands[c] for c in self._picked) if len(facts.bands) == stored else ()
+        self.georef = facts.georef
+        self.valid = valid
         self.pixel_size = {a: s for a, s in facts.pixel_size.items() if a in self._place_axes}
         self.unit = facts.unit if self.pixel_size else None
         self.nodata = facts.nodata

@@ -10,10 +10,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unet_batch.errors import InputError
 from unet_batch.ingest.config import IngestConfig
 from unet_batch.ingest.formats import foreign, open_reader
-from unet_batch.ingest.layout import Blocking
+from unet_batch.ingest.layout import COUNT, Blocking, count_layout, fill_of
 from unet_batch.ingest.probe import probe
 from unet_batch.ingest.reader import Reader
 from unet_batch.ingest.staging import refuse_existing, staged
@@ -65,23 +68,21 @@ def ingest(
         OutputError: ``out`` exists or cannot be written; nothing is left behind.
     """
     config = config or IngestConfig()
-    src, out, began = Path(src), Path(out), time.perf_counter()
+    src, out, began = str(src), Path(out), time.perf_counter()
     refuse_existing(out, overwrite=config.overwrite)
     probe(src, config)
     with open_reader(src, config) as reader, staged(out, overwrite=config.overwrite) as partial:
-        blocking = Blocking.of(str(src), reader.axes, reader.shape, config)
+        blocking = Blocking.of(src, reader.axes, reader.shape, config)
         layout = image_layout(reader, blocking, config)
-        writer = Image.create(str(partial), layout)
-        copy_blocks(src, reader, writer, blocking, _workers(config), progress)
-        writer.finish()
+        copy_blocks(src, reader, _Output.create(partial, layout), blocking, _workers(config), progress)
     summary = _summary(src, out, reader, layout, len(blocking))
     return replace(summary, seconds=time.perf_counter() - began)
 
 
 def copy_blocks(
-    src: Path,
+    src: str,
     reader: Reader,
-    writer: ImageWriter,
+    output: "_Output",
     blocking: Blocking,
     workers: int,
     progress: Progress | None,
@@ -91,7 +92,8 @@ def copy_blocks(
     def copy(box: Box) -> int:
         with foreign(src):
             data = reader.read(box)
-        writer.write_block(box, data)
+            valid = reader.valid(box) if reader.valid is not None else None
+        output.write(box, data, valid)
         return box.size
 
     pixels = 0
@@ -99,6 +101,32 @@ def copy_blocks(
         pixels += size
         if progress is not None:
             progress(done, len(blocking), pixels)
+    output.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """The image, and beside it the count of a file that has a mask of its own."""
+
+    image: ImageWriter
+    count: ImageWriter | None
+
+    @classmethod
+    def create(cls, path: Path, layout: ImageLayout) -> "_Output":
+        count = None
+        if layout.nodata_mask is not None:
+            count = Image.create(path / layout.nodata_mask, count_layout(layout, "uint8"))
+        return cls(Image.create(path, layout), count)
+
+    def write(self, box: Box, data: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
+        self.image.write_block(box, data)
+        if self.count is not None and valid is not None:
+            self.count.write_block(box, valid[np.newaxis].astype(np.uint8))
+
+    def finish(self) -> None:
+        if self.count is not None:
+            self.count.finish()
+        self.image.finish()
 
 
 def image_layout(reader: Reader, blocking: Blocking, config: IngestConfig) -> ImageLayout:
@@ -108,9 +136,10 @@ def image_layout(reader: Reader, blocking: Blocking, config: IngestConfig) -> Im
     if config.pixel_size is not None:
         given = config.pixel_size
         pixel_size = dict(given) if isinstance(given, dict) else dict.fromkeys(spatial, given)
-        unit = "micrometer"
+        unit = unit or "micrometer"
     if not pixel_size.keys() <= set(reader.axes):
         raise InputError(f"pixel_size names axes {sorted(pixel_size)}, the image has {reader.axes}; mend it")
+    nodata = config.nodata if config.nodata is not None else reader.nodata
     pyramid = PyramidLayout(
         axes=reader.axes,
         shape=reader.shape,
@@ -119,15 +148,19 @@ def image_layout(reader: Reader, blocking: Blocking, config: IngestConfig) -> Im
         block=blocking.block,
         chunk=blocking.chunk,
         dims=blocking.dims,
+        fill=fill_of(nodata, reader.dtype),
         compression=config.compression,
         levels=config.levels,
+        georef=reader.georef,
     )
     return ImageLayout(
         pyramid,
         pixel_size=pixel_size,
         unit=config.unit or unit,
         channel_names=reader.channel_names,
-        nodata=config.nodata if config.nodata is not None else reader.nodata,
+        nodata=nodata,
+        bands=reader.bands,
+        nodata_mask=None if reader.valid is None else COUNT,
     )
 
 
@@ -156,9 +189,9 @@ def _workers(config: IngestConfig) -> int:
     return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
 
 
-def _summary(src: Path, out: Path, reader: Reader, layout: ImageLayout, blocks: int) -> IngestSummary:
+def _summary(src: str, out: Path, reader: Reader, layout: ImageLayout, blocks: int) -> IngestSummary:
     return IngestSummary(
-        source=str(src),
+        source=src,
         output=str(out),
         kind=reader.kind,
         axes=reader.axes,

@@ -14,7 +14,7 @@ from unet_batch.store.door import is_local, reading_metadata, writing
 
 _OCCUPIED = ("zarr.json", ".zgroup", ".zarray")
 # What a creation that was killed leaves: levels, layers, the ledger's lock, files not yet renamed.
-_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|spatial_ref|.*\.partial")
+_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|count|spatial_ref|.*\.partial")
 
 
 def read_node(location: Location, where: str) -> tuple[str, dict[str, Any]]:
