@@ -1,54 +1,47 @@
-"""``unet-batch ingest``."""
+"""``unet-batch ingest``: one file, or one of the verbs below it. Imports each when it is called."""
 
-import time
-from pathlib import Path
+import importlib
 
 import click
 
-from unet_batch.cli import options
-from unet_batch.cli.progress import display, echo_line
+FILE = "file"
+MODULES = {
+    FILE: ("ingest_file", "One image file; `ingest SOURCE OUT` is short for it."),
+}
 
 
-@click.command()
-@click.argument("source")
-@click.argument("out", type=click.Path(path_type=Path))
-@options.settings("ingest")
-@click.option("--overwrite", is_flag=True, help="Replace a Zarr store that is there.")
-@options.quiet
-@options.json_lines
-@options.as_json
-def command(
-    source: str,
-    out: Path,
-    config_file: Path | None,
-    overrides: tuple[str, ...],
-    **flags: bool,
-) -> None:
-    """Read SOURCE (TIFF, OME-TIFF, SVS, PNG, JPEG, .npy) and write the OME-Zarr image OUT."""
-    from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.ingest.config import IngestConfig  # noqa: PLC0415
-    from unet_batch.ingest.run import ingest  # noqa: PLC0415
+class _Ingest(click.Group):
+    """Sub-verbs by name; anything else is the source of ``file``."""
 
-    overrides += ("overwrite=true",) if flags["overwrite"] else ()
-    config = load(IngestConfig, config_file, overrides)
-    began = time.monotonic()
-    with display("ingest", quiet=flags["quiet"], json_lines=flags["json_lines"]) as shown:
-        summary = ingest(
-            source,
-            out,
-            config,
-            progress=lambda done, total, pixels: shown.update(done, total, pixels, time.monotonic() - began),
-        )
-    if flags["json_lines"]:
-        echo_line("summary", summary.to_json())
-        return
-    if flags["as_json"]:
-        options.echo_json(summary)
-        return
-    for note in summary.notes:
-        click.echo(f"note: {note}", err=True)
-    size = " x ".join(map(str, summary.shape))
-    click.echo(
-        f"{out}: {summary.kind}, axes {summary.axes}, {size} px, {summary.channels} channels "
-        f"{summary.dtype}, {options.duration(summary.seconds)}"
-    )
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``file`` before arguments that name no sub-verb."""
+        if args and args[0] not in {*MODULES, *ctx.help_option_names}:
+            args = [FILE, *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All sub-verbs."""
+        del ctx
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The sub-verb's command, from its module."""
+        del ctx
+        if cmd_name not in MODULES:
+            return None
+        module = importlib.import_module(f"unet_batch.cli.{MODULES[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What ``ingest SOURCE OUT`` takes, then the sub-verbs."""
+        file = self.get_command(ctx, FILE)
+        assert file is not None
+        file.format_help(click.Context(file, info_name=ctx.command_path), formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in MODULES.items()])
+
+
+@click.group(cls=_Ingest)
+def command() -> None:
+    """Foreign files become OME-Zarr."""
