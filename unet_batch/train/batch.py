@@ -1,0 +1,28 @@
+"""Batch: what was read for one step of one rank, as it is stored: not augmented, normalised or on a device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``n`` samples of (C, *read) pixels each, with what is known of them.
+
+    ``labels`` (n, L, *read): class numbers (L = 1; uint8 with 255, or uint16 with 65535, unlabelled), one
+    0/1 channel per class (uint8, 255 unlabelled), or targets (float32, NaN unlabelled). ``weights``
+    (n, *read) float32 or None. ``seeds`` decide all that augmentation draws: they follow from the run's
+    seed, the step and the sample's place in the whole batch alone, so that no rank or world size shows.
+    ``where`` names each sample for a person: ``STORE[box]``.
+    """
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    weights: NDArray[np.float32] | None
+    seeds: tuple[int, ...]
+    where: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
