@@ -4,6 +4,7 @@ A shard is the unit of writing: two writers never share one, so nothing is locke
 Knows nothing of images, masks or axes.
 """
 
+import hashlib
 import os
 import threading
 import uuid
@@ -110,6 +111,16 @@ class Array:
         if self.local is None:
             return True
         return any(self._file(self.local, index).exists() for index in _cells(box, self.shard))
+
+    def stamp(self) -> str:
+        """Changes whenever a shard is written or removed (local arrays; others: always the same)."""
+        digest = hashlib.sha256()
+        files = sorted(self.local.rglob("*")) if self.local is not None else []
+        for file in files:
+            state = file.stat()
+            if not file.is_dir():
+                digest.update(f"{file.relative_to(self.path)} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
     def clean_scratch(self) -> None:
         """Remove what killed writers left beside the shards; only while nobody writes."""

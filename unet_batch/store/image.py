@@ -159,6 +159,10 @@ class Image:
         pixels, count = self.array.read_cached(wide, cache, inside)
         return self._picked(pixels, channels, first), count
 
+    def has_data(self, box: Box) -> bool:
+        """Whether any shard that touches ``box`` was ever written with more than fill (local stores only)."""
+        return self.array.has_data(with_channels(box, self.axes, 0, self.channels))
+
     def identity(self) -> str:
         """SHA-256 over what decides the pixels of level 0: array metadata, axes and sampled chunks.
 

@@ -1,10 +1,12 @@
-"""Batch: what was read for one step of one rank, as it is stored: not augmented, normalised or on a device."""
+"""Batch: what was read for one step of one rank, as it is stored: not augmented, not normalised."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from unet_batch.models.normalise import Affine
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,8 @@ class Batch:
     0/1 channel per class (uint8, 255 unlabelled), or targets (float32, NaN unlabelled). ``weights``
     (n, *read) float32 or None. ``seeds`` decide all that augmentation draws: they follow from the run's
     seed, the step and the sample's place in the whole batch alone, so that no rank or world size shows.
-    ``where`` names each sample for a person: ``STORE[box]``.
+    ``where`` names each sample for a person: ``STORE[box]``. ``affines`` normalise the samples; of a
+    batch without them, the model's own mean and std do.
     """
 
     images: NDArray[Any]
@@ -23,6 +26,7 @@ class Batch:
     weights: NDArray[np.float32] | None
     seeds: tuple[int, ...]
     where: tuple[str, ...]
+    affines: tuple[Affine, ...] = ()
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -1,0 +1,74 @@
+"""Occupancy: how much of each class lies in which coarse cell of the training regions, to find rare ones.
+
+Plain numbers; how they are counted is scan's, how they are kept index's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.tiling.box import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The labelled cells of one region.
+
+    Attributes:
+        extent: of a cell on every axis, in pixels; cells lie at multiples of it.
+        index: (n, axes) places of the cells in that grid.
+        counts: (n, K + 1) pixels of each class or channel, then pixels with any label.
+    """
+
+    extent: tuple[int, ...]
+    index: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    def box(self, cell: int) -> Box:
+        """The pixels of a cell."""
+        start = tuple(int(i) * e for i, e in zip(self.index[cell], self.extent, strict=True))
+        return Box(start, tuple(a + e for a, e in zip(start, self.extent, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Cells of all regions, to draw from.
+
+    Attributes:
+        cells: of each region.
+        first: the number of each region's first cell, when the cells of all are counted through.
+        holding: for each class, then for any label: the cells that have it.
+        upto: the pixels of it in these cells and those before.
+    """
+
+    cells: tuple[Cells, ...]
+    first: NDArray[np.int64]
+    holding: tuple[NDArray[np.int64], ...]
+    upto: tuple[NDArray[np.int64], ...]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cells]) -> "Occupancy":
+        """The cells of regions, in their order."""
+        first = np.cumsum([0, *(len(one.index) for one in cells)])
+        counts = np.concatenate([one.counts for one in cells])
+        holding = tuple(np.flatnonzero(column) for column in counts.T)
+        upto = tuple(np.cumsum(column[held]) for column, held in zip(counts.T, holding, strict=True))
+        return cls(tuple(cells), first, holding, upto)
+
+    def totals(self) -> tuple[int, ...]:
+        """Pixels of every class or channel."""
+        return tuple(int(upto[-1]) if upto.size else 0 for upto in self.upto[:-1])
+
+    @property
+    def labelled(self) -> int:
+        """Pixels with any label."""
+        return int(self.upto[-1][-1])
+
+    def cell_of(self, column: int, pixel: int) -> tuple[int, Box]:
+        """The region and the box of the cell that hold a ``pixel`` of a class, counted through all cells."""
+        place = int(np.searchsorted(self.upto[column], pixel, side="right"))
+        cell = int(self.holding[column][place])
+        region = int(np.searchsorted(self.first, cell, side="right")) - 1
+        return region, self.cells[region].box(cell - int(self.first[region]))

@@ -1,0 +1,96 @@
+"""Reading one sample: which follows from (seed, step, number) alone, so any rank may read it at any time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.models.normalise import Affine
+from unet_batch.tiling.box import Box
+from unet_batch.train.batch import Batch
+from unet_batch.train.data.config import SamplingConfig
+from unet_batch.train.data.draw import Draw
+from unet_batch.train.data.region import Region, named
+from unet_batch.train.data.sources import Sources
+from unet_batch.train.patch import Patch
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """(C, *read) pixels, (L, *read) labels, (*read) weights or None, and what a Batch has of them besides."""
+
+    image: NDArray[Any]
+    labels: NDArray[Any]
+    weights: NDArray[np.float32] | None
+    seed: int
+    where: str
+    affine: Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Reads samples of ``patch``. Safe to share between threads."""
+
+    draw: Draw
+    patch: Patch
+    seed: int
+    affines: dict[int, Affine]
+    weighted: bool
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, sources: Sources, sampling: SamplingConfig, patch: Patch) -> "Sampler":
+        """A sampler of the training regions."""
+        return cls(
+            draw=Draw.of(sources, sampling, patch),
+            patch=patch,
+            seed=sampling.seed,
+            affines={region.number: region.stores.affine(sources.spec) for region in sources.train},
+            weighted=any(region.stores.weights is not None for region in sources.train),
+            dtype=np.result_type(*(region.stores.image.dtype for region in sources.train)),
+        )
+
+    def read(self, step: int, number: int) -> Sample:
+        """Sample ``number`` of the global batch of ``step``."""
+        sequence = np.random.SeedSequence([self.seed, step, number])
+        region, box = self.draw(np.random.Generator(np.random.PCG64(sequence)))
+        wide = self._wide(box)
+        image, labels = region.read_image(wide), region.read_labels(wide)
+        labels = _without_nodata(image, labels, region)
+        spatial = self.patch.read  # the axes before them have one pixel
+        return Sample(
+            image=image.reshape(-1, *spatial),
+            labels=labels.reshape(-1, *spatial),
+            weights=region.read_weights(wide).reshape(spatial) if self.weighted else None,
+            seed=int(sequence.generate_state(2, np.uint64)[1] >> np.uint64(1)),
+            where=named(region.stores.image.path, box),
+            affine=self.affines[region.number],
+        )
+
+    def together(self, samples: list[Sample]) -> Batch:
+        """Samples as one batch."""
+        weights = [sample.weights for sample in samples if sample.weights is not None]
+        return Batch(
+            images=np.stack([sample.image for sample in samples], dtype=self.dtype, casting="safe"),
+            labels=np.stack([sample.labels for sample in samples]),
+            weights=np.stack(weights) if weights else None,
+            seeds=tuple(sample.seed for sample in samples),
+            where=tuple(sample.where for sample in samples),
+            affines=tuple(sample.affine for sample in samples),
+        )
+
+    def _wide(self, box: Box) -> Box:
+        """What is read for ``box``: with the network's margin and the context of a warp."""
+        outer = (0,) * (box.ndim - len(self.patch.read))
+        around = tuple((r - o) // 2 for r, o in zip(self.patch.read, self.patch.output, strict=True))
+        return box.grow(outer + around, outer + around)
+
+
+def _without_nodata(image: NDArray[Any], labels: NDArray[Any], region: Region) -> NDArray[Any]:
+    """Labels, unlabelled where the image has no data: prediction leaves those pixels out too."""
+    nodata = region.stores.image.nodata
+    if nodata is None:
+        return labels
+    absent = (np.isnan(image) if np.isnan(nodata) else image == nodata).all(axis=0)
+    return np.where(absent, labels.dtype.type(region.stores.form.fill), labels)
