@@ -11,7 +11,7 @@ from unet_batch.errors import InputError
 from unet_batch.train.augment.config import AugmentConfig
 from unet_batch.train.batch import Batch
 from unet_batch.train.data.config import SamplingConfig
-from unet_batch.train.data.sample import Sample, Sampler
+from unet_batch.train.data.sampler import Crop, Sampler
 from unet_batch.train.data.sources import Sources
 from unet_batch.train.patch import Patch
 
@@ -51,7 +51,7 @@ class Loader:
         self._numbers = range(rank, global_batch, world_size)
         self._prefetch = sampling.prefetch
         self._pool = ThreadPoolExecutor(sampling.threads, "read") if sampling.threads else None
-        self._ahead: deque[list[Future[Sample]]] = deque()
+        self._ahead: deque[list[Future[Crop]]] = deque()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -78,7 +78,7 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _samples(self) -> list[Sample]:
+    def _samples(self) -> list[Crop]:
         if self._pool is None:
             return [self._sampler.read(self.step, number) for number in self._numbers]
         while len(self._ahead) <= self._prefetch:

@@ -17,7 +17,7 @@ from unet_batch.train.patch import Patch
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Crop:
     """(C, *read) pixels, (L, *read) labels, (*read) weights or None, and what a Batch has of them besides."""
 
     image: NDArray[Any]
@@ -51,7 +51,7 @@ class Sampler:
             dtype=np.result_type(*(region.stores.image.dtype for region in sources.train)),
         )
 
-    def read(self, step: int, number: int) -> Sample:
+    def read(self, step: int, number: int) -> Crop:
         """Sample ``number`` of the global batch of ``step``."""
         sequence = np.random.SeedSequence([self.seed, step, number])
         region, box = self.draw(np.random.Generator(np.random.PCG64(sequence)))
@@ -59,7 +59,7 @@ class Sampler:
         image, labels = region.read_image(wide), region.read_labels(wide)
         labels = _without_nodata(image, labels, region)
         spatial = self.patch.read  # the axes before them have one pixel
-        return Sample(
+        return Crop(
             image=image.reshape(-1, *spatial),
             labels=labels.reshape(-1, *spatial),
             weights=region.read_weights(wide).reshape(spatial) if self.weighted else None,
@@ -68,16 +68,16 @@ class Sampler:
             affine=self.affines[region.number],
         )
 
-    def together(self, samples: list[Sample]) -> Batch:
-        """Samples as one batch."""
-        weights = [sample.weights for sample in samples if sample.weights is not None]
+    def together(self, crops: list[Crop]) -> Batch:
+        """Crops as one batch."""
+        weights = [crop.weights for crop in crops if crop.weights is not None]
         return Batch(
-            images=np.stack([sample.image for sample in samples], dtype=self.dtype, casting="safe"),
-            labels=np.stack([sample.labels for sample in samples]),
+            images=np.stack([crop.image for crop in crops], dtype=self.dtype, casting="safe"),
+            labels=np.stack([crop.labels for crop in crops]),
             weights=np.stack(weights) if weights else None,
-            seeds=tuple(sample.seed for sample in samples),
-            where=tuple(sample.where for sample in samples),
-            affines=tuple(sample.affine for sample in samples),
+            seeds=tuple(crop.seed for crop in crops),
+            where=tuple(crop.where for crop in crops),
+            affines=tuple(crop.affine for crop in crops),
         )
 
     def _wide(self, box: Box) -> Box:
