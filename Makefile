@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo 'error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast,demo,test,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast,train,geo,products,demo,test,dev]'
 	@touch $@
 
 demo: $(READY) ## segment a real microscopy image, from file to masks, in some two minutes
