@@ -10,19 +10,26 @@ from unet_batch.ingest.config import IngestConfig
 from unet_batch.models.build import build
 from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import PredictConfig
+from unet_batch.products.objects.config import ObjectsConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-KINDS: dict[str, type[Config]] = {"ingest": IngestConfig, "model": ModelSpec, "predict": PredictConfig}
+KINDS: dict[str, type[Config]] = {
+    "ingest": IngestConfig,
+    "model": ModelSpec,
+    "predict": PredictConfig,
+    "products/objects": ObjectsConfig,  # in configs/products, a file's name is its kind
+}
 
 FILES = sorted(path for path in CONFIGS.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_a_file_is_what_its_folder_says(path):
-    kind, name = path.relative_to(CONFIGS).parts
-    assert kind in KINDS, f"{path}: name the class of configs/{kind} in KINDS, so that its files are checked"
+    folder, name = path.relative_to(CONFIGS).parts
+    kind = KINDS.get(folder) or KINDS.get(f"{folder}/{path.stem}")
+    assert kind, f"{path}: name the class of configs/{folder} in KINDS, so that its files are checked"
     assert name.endswith(".yaml")
-    load(KINDS[kind], path)
+    load(kind, path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
@@ -36,6 +43,13 @@ def test_every_key_says_what_it_means(path):
 @pytest.mark.parametrize("kind", ["ingest", "predict"])
 def test_default_lists_all_settings_with_their_defaults(kind):
     path = CONFIGS / kind / "default.yaml"
+    assert set(read_yaml(path)) == set(KINDS[kind].model_fields)
+    assert load(KINDS[kind], path) == KINDS[kind]()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("products/")])
+def test_a_product_lists_all_settings_with_their_defaults(kind):
+    path = CONFIGS / f"{kind}.yaml"
     assert set(read_yaml(path)) == set(KINDS[kind].model_fields)
     assert load(KINDS[kind], path) == KINDS[kind]()
 

@@ -18,16 +18,20 @@ if TYPE_CHECKING:
     from unet_batch.predict.status import status as status
     from unet_batch.predict.verify import verify as verify
     from unet_batch.products.evaluate import evaluate as evaluate
+    from unet_batch.products.objects.config import ObjectsConfig as ObjectsConfig
+    from unet_batch.products.objects.run import objects as objects
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "IngestConfig": "unet_batch.ingest.config",
     "ModelSpec": "unet_batch.models.spec",
+    "ObjectsConfig": "unet_batch.products.objects.config",
     "PredictConfig": "unet_batch.predict.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
     "load_checkpoint": "unet_batch.models.checkpoint",
+    "objects": "unet_batch.products.objects.run",
     "save_checkpoint": "unet_batch.models.checkpoint",
     "status": "unet_batch.predict.status",
     "verify": "unet_batch.predict.verify",

@@ -17,12 +17,16 @@ VERBS = {
     "info": "What an image is, without reading its pixels.",
     "ingest": "A foreign image file becomes OME-Zarr.",
     "model": "Make and inspect networks.",
+    "objects": "Connected objects or instances of masks, as a table.",
     "plan": "What a prediction would do and cost.",
     "predict": "Segment an image into a mask store.",
     "schema": "JSON schema of what a YAML file may say.",
     "status": "State of a mask store.",
     "verify": "Whether a mask store holds what was written.",
 }
+
+# What an extra brings, by the name that is imported.
+EXTRAS = {"cc3d": "products", "pyarrow": "products", "scipy": "products"}
 
 
 class _Verbs(click.Group):
@@ -63,6 +67,11 @@ def main() -> None:
         code = error.exit_code
     except UnetBatchError as error:
         click.echo(f"error: {error}", err=True)
+        code = 2
+    except ModuleNotFoundError as error:
+        if (extra := EXTRAS.get((error.name or "").partition(".")[0])) is None:
+            raise
+        click.echo(f"error: {error.name} is not installed; run `pip install 'unet-batch[{extra}]'`", err=True)
         code = 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -2,20 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from unet_batch.cli import options
-from unet_batch.cli.progress import Display, display, echo_line
+from unet_batch.cli.progress import display, echo_line, observe
 from unet_batch.cli.status import show
-from unet_batch.cli.stopping import on_signals
+from unet_batch.cli.stopping import STOPPED, on_signals
 
-if TYPE_CHECKING:
-    from unet_batch.drive.hooks import Progress
-    from unet_batch.schedule.events import Event
-
-FAILED_BLOCKS, STOPPED = 3, 75
+FAILED_BLOCKS = 3
 
 
 @click.command()
@@ -55,7 +50,7 @@ def command(
         display("predict", quiet=flags["quiet"], json_lines=flags["json_lines"]) as shown,
         on_signals(shown.tell) as stop,
     ):
-        hooks = Hooks(lambda event, progress: _observe(shown, event, progress), stop)
+        hooks = Hooks(observe(shown), stop)
         found = predict(
             image, out, models, config, axes=axes, retry_failed=flags["retry_failed"], hooks=hooks
         )
@@ -66,12 +61,3 @@ def command(
     if found.blocks["pending"]:
         return STOPPED
     return FAILED_BLOCKS if found.blocks["failed"] else 0
-
-
-def _observe(shown: Display, event: "Event | None", progress: "Progress") -> None:
-    if progress.message:
-        shown.tell(progress.message)
-        return
-    if event is not None and event.status == "failed":
-        shown.tell(f"block {event.number} was set aside: {event.error}")
-    shown.update(progress.blocks_done, progress.blocks_total, progress.pixels, progress.seconds)

@@ -3,13 +3,17 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from unet_batch.drive.hooks import Progress as Standing
+    from unet_batch.schedule.events import Event
 
 LINES_EVERY = 1.0  # seconds between JSON lines
 
@@ -126,3 +130,17 @@ def display(what: str, *, quiet: bool, json_lines: bool) -> Iterator[Display]:
         finally:
             progress.live.transient = not finished
             progress.live.stop()
+
+
+def observe(shown: Display) -> "Callable[[Event | None, Standing], None]":
+    """What a run over blocks calls to be shown on a display."""
+
+    def after(event: "Event | None", standing: "Standing") -> None:
+        if standing.message:
+            shown.tell(standing.message)
+            return
+        if event is not None and event.status == "failed":
+            shown.tell(f"block {event.number} was set aside: {event.error}")
+        shown.update(standing.blocks_done, standing.blocks_total, standing.pixels, standing.seconds)
+
+    return after

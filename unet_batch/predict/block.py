@@ -2,14 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.drive.watch import Watch
 from unet_batch.predict.foreground import Foreground
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.resources import CACHE_BYTES
@@ -75,7 +74,7 @@ class _Tools:
     def process(self, number: int) -> Event:
         """Read, predict and write one block."""
         block = self.plan.tiling.at(number)
-        watch = _Watch()
+        watch = Watch()
         with watch("read"):
             if self.foreground.is_background(block.box):
                 return Event(number, "skipped", stages=watch.seconds)
@@ -130,21 +129,6 @@ class _CachedSource:
         pixels, count = self.image.read_cached(box, self.cache, self.interior, self.channels)
         self.count += count
         return np.asarray(pixels)
-
-
-class _Watch:
-    """Seconds by stage; nothing is logged."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
 _tools: dict[PredictWork, _Tools] = {}

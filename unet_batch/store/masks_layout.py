@@ -18,6 +18,10 @@ LABELS = "labels"
 # uint8 holds classes 0 to 250 beside its fill 255 with room to spare; from 251 classes on, uint16.
 _MOST_UINT8_CLASSES = 250
 _QUANTISED_FILL = 255
+_NO_INSTANCE = 2**32 - 1  # no object has this number, so 0 votes like any other label
+_DTYPES = {"regression": "float32", "instances": "uint32"}
+_SINGLE = ("multiclass", "instances")
+Kind = Literal["multiclass", "multilabel", "regression", "instances"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,11 @@ class MasksLayout:
     """A new mask store. ``axes``, shape, block and chunk leave the channels out; ``dims`` are halved.
 
     multiclass: one class per pixel. multilabel: a channel of 0 and 1 per name. regression: a float32
-    channel per name. ``names`` are classes or channels. Fill, "no data": 255, 65535 or NaN.
+    channel per name. instances: one uint32 object number per pixel, 0 where there is none. ``names`` are
+    classes or channels. Fill, "no data": 255, 65535 or NaN; of instances 0.
     """
 
-    kind: Literal["multiclass", "multilabel", "regression"]
+    kind: Kind
     axes: str
     shape: tuple[int, ...]
     block: tuple[int, ...]
@@ -54,8 +59,8 @@ class MasksLayout:
             raise InputError(
                 f"{len(self.colours)} colours for {len(self.names)} names; give one each or none"
             )
-        if self.kind == "regression" and (self.probabilities or self.confidence):
-            raise InputError("regression has no probabilities or confidence; leave them off")
+        if self.kind in ("regression", "instances") and (self.probabilities or self.confidence):
+            raise InputError(f"{self.kind}: has no probabilities or confidence; leave them off")
         self.layer(LABELS)
 
     @classmethod
@@ -81,23 +86,23 @@ class MasksLayout:
     @property
     def dtype(self) -> str:
         """Type of the labels."""
-        if self.kind == "regression":
-            return "float32"
+        if self.kind in _DTYPES:
+            return _DTYPES[self.kind]
         return "uint16" if self.kind == "multiclass" and len(self.names) > _MOST_UINT8_CLASSES else "uint8"
 
     @property
     def fill(self) -> float:
         """Value of a label without data."""
-        return {"float32": math.nan, "uint16": 65535, "uint8": 255}[self.dtype]
+        return {"float32": math.nan, "uint32": 0, "uint16": 65535, "uint8": 255}[self.dtype]
 
     @property
     def channels(self) -> int:
         """Channels of the labels; 1 without a channel axis in the store."""
-        return 1 if self.kind == "multiclass" else len(self.names)
+        return 1 if self.kind in _SINGLE else len(self.names)
 
     def layer(self, name: str) -> PyramidLayout:
         """How a layer is laid out."""
-        single = (name == LABELS and self.kind == "multiclass") or name == "confidence"
+        single = (name == LABELS and self.kind in _SINGLE) or name == "confidence"
         return PyramidLayout(
             axes=self.axes if single else _with_c(self.axes),
             shape=self.shape,
@@ -115,6 +120,8 @@ class MasksLayout:
     def halve(self, name: str) -> Halve:
         """How a layer, (C, *others), is halved: classes by mode, values by mean."""
         axes = range(-self.dims, 0)
+        if name == LABELS and self.kind == "instances":
+            return partial(halve_labels, axes=axes, fill=_NO_INSTANCE)
         if name == LABELS and self.kind != "regression":
             return partial(halve_labels, axes=axes, fill=int(self.fill))
         return partial(halve_mean, axes=axes, nodata=self.layer(name).fill)
@@ -131,6 +138,8 @@ class MasksLayout:
         elif name == LABELS and self.kind == "multilabel":
             two = ome.class_colours(("background", "present"))
             entry["image-label"] = ome.image_label(("absent", "present"), two, int(self.fill), source)
+        elif name == LABELS and self.kind == "instances":
+            entry["image-label"] = ome.instance_label(source)
         if "c" in layer.axes:
             high = 1.0 if name == LABELS else float(_QUANTISED_FILL - 1)
             entry["omero"] = ome.omero(self.names, ome.channel_colours(len(self.names)), 0.0, high)

@@ -70,6 +70,18 @@ def image_label(
     return label
 
 
+def instance_label(source: str | None) -> dict[str, Any]:
+    """The ``image-label`` entry of object numbers: too many for a colour each; 0 is none."""
+    label: dict[str, Any] = {
+        "version": VERSION,
+        "colors": [{"label-value": 0, "rgba": [0, 0, 0, 0]}],
+        "properties": [{"label-value": 0, "name": "no object"}],
+    }
+    if source is not None:
+        label["source"] = {"image": source}
+    return label
+
+
 def omero(names: Sequence[str], colours: Sequence[Rgba], low: float, high: float) -> dict[str, Any]:
     """The ``omero`` entry that viewers take channel names, colours and display range from."""
     window = {"min": low, "max": high, "start": low, "end": high}

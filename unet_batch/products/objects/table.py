@@ -1,0 +1,135 @@
+"""The table of objects: Parquet, one row per object, in the order of their numbers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from unet_batch.products.objects.crossings import perimeter
+from unet_batch.products.objects.fragments import Fragments
+from unet_batch.products.objects.plan import ObjectsPlan
+from unet_batch.products.scale import Scale
+from unet_batch.store.door import writing
+
+_KEY = "unet_batch"
+_GROUP_ROWS = 2**17  # a row group is held until it is this long
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How fragments become columns. Positions are in pixels: 0 is the centre of the first one."""
+
+    plan: ObjectsPlan
+    scale: Scale
+    channels: tuple[str, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names, types and units."""
+        axes, dims = self.plan.axes[-self.plan.dims :], self.plan.dims
+        size = "area" if dims == 2 else "volume"
+        fields = [pa.field("id", pa.uint32()), pa.field("class", pa.dictionary(pa.int16(), pa.string()))]
+        fields += [pa.field(axis, pa.int32()) for axis in self.plan.axes[:-dims]]
+        fields += [pa.field(f"centroid_{axis}", pa.float64()) for axis in axes]
+        fields += [pa.field(f"{axis}_{end}", pa.int32()) for end in ("min", "max") for axis in axes]
+        fields += [pa.field("pixels", pa.int64()), self._measured(size, dims)]
+        fields += [self._measured("perimeter", 1)] if dims == 2 else []
+        fields += [pa.field(f"mean_{name}", pa.float64()) for name in self.channels]
+        return pa.schema(fields)
+
+    def rows(self, objects: Fragments, begin: int) -> pa.Table:
+        """The rows of ``objects``, numbered from ``begin`` on."""
+        dims, pixels = self.plan.dims, objects["pixels"]
+        outer = len(self.plan.shape) - dims
+        at = np.unravel_index(objects["first"], self.plan.shape)[:outer]
+        columns: list[Any] = [
+            np.arange(begin, begin + len(pixels), dtype=np.uint32),
+            self._classes(objects["kind"]),
+        ]
+        columns += at
+        columns += list((objects["sums"] / pixels[:, None]).T)
+        columns += [*objects["low"].T, *objects["high"].T]
+        columns += [pixels, pixels * self.scale.measure(dims)]
+        if dims == 2:
+            columns.append(perimeter(objects["crossings"], self.scale.extent("y"), self.scale.extent("x")))
+        columns += list((objects["light"] / pixels[:, None]).T)
+        schema = self.schema
+        arrays = [
+            column if isinstance(column, pa.Array) else pa.array(column.astype(kind.type.to_pandas_dtype()))
+            for column, kind in zip(columns, schema, strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def _classes(self, kinds: NDArray[Any]) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(
+            pa.array((kinds - 1).astype(np.int16)), pa.array(self.plan.names)
+        )
+
+    def _measured(self, name: str, dims: int) -> pa.Field:
+        return pa.field(name, pa.float64(), metadata={"unit": self.scale.unit_of(dims)})
+
+
+@dataclass(slots=True)
+class TableWriter:
+    """A table that grows band by band; ``about`` and the counts by class are kept in its metadata as JSON."""
+
+    path: Path
+    columns: Columns
+    about: Mapping[str, Any]
+    counts: dict[str, int] = field(init=False)
+    waiting: list[pa.Table] = field(default_factory=list)
+    file: pq.ParquetWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = dict.fromkeys(self.columns.plan.names, 0)
+        with writing(str(self.path)):
+            self.file = pq.ParquetWriter(self.path, self.columns.schema, compression="zstd")
+
+    def add(self, objects: Fragments, begin: int) -> None:
+        """Append the rows of a band."""
+        for kind, count in zip(*np.unique(objects["kind"], return_counts=True), strict=True):
+            self.counts[self.columns.plan.names[int(kind) - 1]] += int(count)
+        self.waiting.append(self.columns.rows(objects, begin))
+        if sum(map(len, self.waiting)) >= _GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.waiting:
+            table = pa.concat_tables(self.waiting)
+            with writing(str(self.path)):
+                self.file.write_table(table, row_group_size=len(table))
+            self.waiting.clear()
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with writing(str(self.path)):
+            if error is None:
+                self._flush()
+                self.file.add_key_value_metadata({_KEY: json.dumps({**self.about, "objects": self.counts})})
+            self.file.close()
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What a table says of itself; empty where it is no table of this program."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+        found = json.loads(metadata.get(_KEY.encode(), b"{}"))
+    except (pa.ArrowInvalid, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def channel_names(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """Names of channels as columns; numbers where there are none or not all differ."""
+    return tuple(names) if len(set(names)) == count == len(names) else tuple(map(str, range(count)))

@@ -1,0 +1,109 @@
+"""Unite: which fragments of different blocks are one object. Holds those alone that meet another block's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from unet_batch.products.objects import faces
+from unet_batch.products.objects.fragments import NAMES, Fragments, chosen, empty, joined, merged
+from unet_batch.products.objects.plan import ObjectsPlan
+from unet_batch.products.parts import Parts
+
+GroupsOf = Callable[[int], NDArray[np.int64]]
+_KEPT_FACES = 256  # blocks whose faces are kept while their neighbours along the Z-order are compared
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Groups of fragments that are one object each. A node is a fragment's number over all blocks.
+
+    Attributes:
+        first: node of the first fragment of each block, by the block's number.
+        nodes: the nodes that have company, in order.
+        groups: the group of each, from 0 on.
+        whole: the groups' fragments, joined: one row per group.
+    """
+
+    first: NDArray[np.int64]
+    nodes: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    whole: Fragments
+
+    def groups_of(self, number: int) -> NDArray[np.int64]:
+        """The group of each fragment of a block, -1 for one that is an object of its own."""
+        return _groups_of(self.first, self.nodes, self.groups, number)
+
+
+def unite(plan: ObjectsPlan, parts: Parts, blocks: Mapping[int, int]) -> Union:
+    """The union over blocks, by number, that left so many fragments each in ``parts``."""
+    numbers = list(blocks)
+    of_block = np.zeros(len(plan.grid) + 1, np.int64)
+    of_block[np.asarray(numbers, np.int64) + 1] = list(blocks.values())
+    first = np.cumsum(of_block)
+    pairs = _pairs(plan, parts, numbers, first)
+    nodes, ends = np.unique(pairs, return_inverse=True)
+    ends = ends.reshape(-1, 2)
+    graph = coo_array(
+        (np.ones(len(ends), np.bool_), (ends[:, 0], ends[:, 1])), shape=(len(nodes), len(nodes))
+    )
+    count, groups = connected_components(graph, directed=False)
+    groups = groups.astype(np.int64)
+    whole = _whole(plan, parts, numbers, lambda number: _groups_of(first, nodes, groups, number), count)
+    return Union(first, nodes, groups, whole)
+
+
+def _pairs(
+    plan: ObjectsPlan, parts: Parts, numbers: Sequence[int], first: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(N, 2) nodes that are one object, as neighbouring blocks see them."""
+
+    @lru_cache(maxsize=_KEPT_FACES)
+    def stored(number: int) -> dict[str, NDArray[Any]]:
+        return parts.read(number, ("face_",))
+
+    present, outer, found = set(numbers), len(plan.shape) - plan.dims, [np.zeros((0, 2), np.int64)]
+    for number in map(int, plan.grid.z_order(np.asarray(numbers, np.int64))):
+        index = plan.grid.at(number).index
+        for step in faces.steps(plan.dims):
+            above = (*index[:outer], *(i + s for i, s in zip(index[outer:], step, strict=True)))
+            if any(i >= n for i, n in zip(above, plan.grid.counts, strict=True)):
+                continue
+            other = int(np.ravel_multi_index(above, plan.grid.counts))
+            if other in present:
+                pairs = faces.same(stored(number), stored(other), step)
+                found.append(pairs - 1 + [first[number], first[other]])
+    return np.concatenate(found)
+
+
+def _whole(
+    plan: ObjectsPlan, parts: Parts, numbers: Sequence[int], groups_of: GroupsOf, count: int
+) -> Fragments:
+    """One row per group; crossings between two fragments that prove to be one object are taken off."""
+    rows, groups, inner = [], [], np.zeros((count, 4), np.int64)
+    for number in numbers:
+        part, group = parts.read(number, (*NAMES, "touches")), groups_of(number)
+        shared = group >= 0
+        rows.append(chosen({name: part[name] for name in NAMES}, shared))
+        groups.append(group[shared])
+        one, other, direction, times = part["touches"].T
+        same = (group[one - 1] == group[other - 1]) & (group[one - 1] >= 0)
+        np.add.at(inner, (group[one - 1][same], direction[same]), 2 * times[same])
+    if not count:
+        return joined(rows) if rows else empty(0, plan.dims, 0)
+    whole = merged(joined(rows), np.concatenate(groups), count)
+    return {**whole, "crossings": whole["crossings"] - inner}
+
+
+def _groups_of(
+    first: NDArray[np.int64], nodes: NDArray[np.int64], groups: NDArray[np.int64], number: int
+) -> NDArray[np.int64]:
+    begin, end = np.searchsorted(nodes, first[number : number + 2])
+    found = np.full(first[number + 1] - first[number], -1)
+    found[nodes[begin:end] - first[number]] = groups[begin:end]
+    return found

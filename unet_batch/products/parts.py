@@ -1,0 +1,57 @@
+"""Parts: what blocks found, one file of arrays each, until it is joined. Knows not what they mean."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.errors import DamageError
+from unet_batch.store.door import writing
+
+_FOLDER_SIZE = 1000  # files in a folder: file systems of clusters suffer from more
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Files under ``folder``, named after the numbers of blocks. Written from any number of processes."""
+
+    folder: str
+
+    def write(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep the arrays of block ``number``, whole or not at all; those it had before are replaced.
+
+        Raises:
+            OutputError: a full disk, no permission.
+        """
+        path = self._path(number)
+        scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+        with writing(self.folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with scratch.open("wb") as file:
+                    np.savez(file, allow_pickle=False, **arrays)
+                scratch.replace(path)
+            finally:
+                scratch.unlink(missing_ok=True)
+
+    def read(self, number: int, names: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
+        """The arrays of a block, or those of them whose names begin with one of ``names``.
+
+        Raises:
+            DamageError: a file that is not as it was written.
+        """
+        path = self._path(number)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {key: stored[key] for key in stored.files if names is None or key.startswith(names)}
+        except Exception as error:
+            raise DamageError(
+                f"{path}: cannot be read ({type(error).__name__}); remove {self.folder} and run again"
+            ) from error
+
+    def _path(self, number: int) -> Path:
+        return Path(self.folder, str(number // _FOLDER_SIZE), f"{number % _FOLDER_SIZE}.npz")
