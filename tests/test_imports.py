@@ -32,6 +32,8 @@ NO_TORCH = [
     "unet_batch.products.evaluate",
     "unet_batch.schedule.dask",
     "unet_batch.store.masks",
+    "unet_batch.train.config",
+    "unet_batch.train.schedule",
 ]
 VERBS = [
     (["--help"], "Commands"),
@@ -39,6 +41,8 @@ VERBS = [
     (["predict", "--help"], "IMAGE OUT"),
     (["schema", "predict"], "probabilities"),
     (["schema", "model"], "normalisation"),
+    (["schema", "train"], "deep_supervision"),
+    (["train", "--help"], "torchrun"),
     (["info", "image.zarr"], "uint8"),
     (["model", "info", "net.safetensors"], "margin"),
     (["plan", "image.zarr", "new.zarr", "--model", "net.safetensors"], "blocks"),

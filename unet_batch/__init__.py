@@ -28,6 +28,7 @@ _HOMES = {
     "ModelSpec": "unet_batch.models.spec",
     "ObjectsConfig": "unet_batch.products.objects.config",
     "PredictConfig": "unet_batch.predict.config",
+    "TrainConfig": "unet_batch.train.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
     "load_checkpoint": "unet_batch.models.checkpoint",
@@ -37,11 +38,11 @@ _HOMES = {
     "verify": "unet_batch.predict.verify",
 }
 
-__all__ = [*_HOMES, "__version__", "ingest", "predict"]  # noqa: PLE0604 - the keys are strings
+__all__ = [*_HOMES, "__version__", "ingest", "predict", "train"]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("ingest", "predict"):
+    if name in ("ingest", "predict", "train"):
         return importlib.import_module(f"unet_batch.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

@@ -11,7 +11,9 @@ UnetBatchError
 ├── OutputError (OSError)            a place that cannot be written
 ├── PlanMismatchError (ValueError)   a store that belongs to another plan
 ├── StoreBusyError (BlockingIOError) a store that another driver writes
-└── WorkerLostError (RuntimeError)   workers that die of what they are asked
+├── WorkerLostError (RuntimeError)   workers that die of what they are asked
+├── RankError (ConnectionError)      processes that train together and cannot meet
+└── TrainingError (ArithmeticError)  losses that are no numbers
 
 Each message says what is wrong, where, and the cure, in one line. The command line prints it and exits
 with code 2; no traceback reaches a person for a mistake of theirs.
@@ -64,3 +66,11 @@ class StoreBusyError(UnetBatchError, BlockingIOError):
 
 class WorkerLostError(UnetBatchError, RuntimeError):
     """Workers died again and again of what they were asked to do."""
+
+
+class RankError(UnetBatchError, ConnectionError):
+    """Processes that train together and cannot meet, or lost one another."""
+
+
+class TrainingError(UnetBatchError, ArithmeticError):
+    """A training whose losses are no numbers."""

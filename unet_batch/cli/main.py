@@ -22,6 +22,7 @@ VERBS = {
     "predict": "Segment an image into a mask store.",
     "schema": "JSON schema of what a YAML file may say.",
     "status": "State of a mask store.",
+    "train": "A network from labelled images; also under torchrun.",
     "verify": "Whether a mask store holds what was written.",
 }
 

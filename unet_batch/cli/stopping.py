@@ -11,7 +11,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
-def on_signals(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def on_signals(
+    tell: Callable[[str], None], ending: str = "ending the blocks under way"
+) -> Iterator[Callable[[], bool]]:
     """A question that is answered True once SIGINT, SIGTERM or SIGUSR1 has come."""
     asked = threading.Event()
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -20,7 +22,7 @@ def on_signals(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         del frame
         asked.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        tell(f"{signal.Signals(number).name}: ending the blocks under way; run again to go on")
+        tell(f"{signal.Signals(number).name}: {ending}; run again to go on")
 
     for number in SIGNALS:
         signal.signal(number, handle)

@@ -32,6 +32,10 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of ``x``."""
+        return self.head(self.features(x))  # type: ignore[no-any-return]  # modules are called through Any
+
+    def features(self, x: Tensor, coarser: list[Tensor] | None = None) -> Tensor:
+        """What the head sees; what enters each up-sampling is added to ``coarser``, coarsest first."""
         skips = []
         for block in self.encoder:
             x = block(x)
@@ -39,9 +43,11 @@ class UNet(nn.Module):
             x = self.pool(x)
         x = self.dropout(self.bottom(x))
         for up, block, skip in zip(reversed(self.up), reversed(self.decoder), reversed(skips), strict=True):
+            if coarser is not None:
+                coarser.append(x)
             x = up(x)
             x = block(cat([centre_crop(skip, x.shape[2:]), x], dim=1))
-        return self.head(x)  # type: ignore[no-any-return]  # modules are called through Any
+        return x
 
 
 def _level_channels(spec: ModelSpec) -> list[int]:

@@ -1,0 +1,92 @@
+"""``unet-batch train``; under torchrun, ``-m unet_batch train``, on every rank."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unet_batch.cli import options
+from unet_batch.cli.progress import echo_line
+from unet_batch.cli.steps import step_display
+from unet_batch.cli.stopping import on_signals
+from unet_batch.errors import RankError, UnetBatchError
+
+if TYPE_CHECKING:
+    from unet_batch.train.config import TrainConfig
+    from unet_batch.train.run import TrainResult
+
+BAD_INPUT, STOPPED = 2, 75
+
+
+@click.command()
+@options.settings("train")
+@click.option("--show-batch", type=click.IntRange(min=1), metavar="N", help="Draw N samples and end.")
+@options.quiet
+@options.json_lines
+@options.as_json
+def command(
+    config_file: Path | None, overrides: tuple[str, ...], show_batch: int | None, **flags: bool
+) -> int:
+    """Train a network from labelled Zarr stores, as --config says; run again to go on.
+
+    --show-batch N writes OUT/batch.png, what the network would see of N samples, and trains nothing.
+
+    Exit codes: 0 done; 2 bad input; 75 stopped early by a signal or the file OUT/stop. Under torchrun, which
+    would start the ranks again, it is 0 then: OUT/done.json is there once the training is done.
+    """
+    from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
+    from unet_batch.train.config import TrainConfig  # noqa: PLC0415
+
+    config = load(TrainConfig, config_file, overrides)
+    if show_batch:
+        _show_batch(config, show_batch)
+        return 0
+    first = int(os.environ.get("RANK", "0")) == 0
+    try:
+        result = _train(config, first=first, **flags)
+    except UnetBatchError as error:
+        if first or isinstance(error, RankError):
+            raise
+        return BAD_INPUT  # the first rank has said why
+    if first:
+        _show(result, **flags)
+    return 0 if result.finished or "TORCHELASTIC_RUN_ID" in os.environ else STOPPED
+
+
+def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult":
+    from unet_batch.train.hooks import Hooks, Progress  # noqa: PLC0415 - imported when it runs
+    from unet_batch.train.run import train  # noqa: PLC0415 - imports torch
+
+    quiet = flags["quiet"] or not first
+    with step_display(quiet=quiet, json_lines=flags["json_lines"]) as shown:
+
+        def tell(message: str) -> None:
+            shown.show(Progress(0, config.run.steps, message=message))
+
+        with on_signals(tell, "ending after this step") as stop:
+            return train(config, hooks=Hooks(shown.show, stop))
+
+
+def _show_batch(config: "TrainConfig", count: int) -> None:
+    from unet_batch.train.sheet import draw_batch  # noqa: PLC0415 - imports torch
+
+    path = draw_batch(config, count)
+    click.echo(f"{path}: {count} samples as the network would see them")
+
+
+def _show(result: "TrainResult", **flags: bool) -> None:
+    if flags["json_lines"]:
+        echo_line("result", asdict(result))
+        return
+    if flags["as_json"]:
+        options.echo_json(result)
+        return
+    state = "done" if result.finished else "stopped; run again to go on"
+    click.echo(f"{result.out}: {state}, {result.step} steps in {options.duration(result.seconds)}")
+    for part, scores in (("validation", result.validation), ("test", result.test)):
+        if scores:
+            click.echo(f"  {part}, best network (step {result.best_step}):")
+        for name, value in scores.items():
+            click.echo(f"    {name:<24} {value:.4f}")

@@ -1,0 +1,42 @@
+"""Hooks: how a caller watches a training, and ends it early."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands after a step.
+
+    Attributes:
+        step: updates done.
+        steps: of so many.
+        loss: of the whole batch; not finite where the step was skipped.
+        images_per_second: over the last steps, of all ranks.
+        waiting: share of the last steps that was spent waiting for data.
+        seconds_left: at the pace of this run so far, validations included.
+        scores: of the validation, after the steps that have one.
+        message: set where something else than a step happened.
+    """
+
+    step: int
+    steps: int
+    loss: float = 0.0
+    images_per_second: float = 0.0
+    waiting: float = 0.0
+    seconds_left: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """How a caller watches and ends a training; of several ranks, the first one tells.
+
+    Attributes:
+        observe: called after every step, and with a message in between.
+        stop: asked at every step; once true on any rank, all end after the step and their state is saved.
+    """
+
+    observe: Callable[[Progress], None] = lambda _progress: None
+    stop: Callable[[], bool] = lambda: False

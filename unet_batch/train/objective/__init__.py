@@ -1,0 +1,1 @@
+"""What training makes small: losses as values of global sums, so that no number of ranks shows in them."""

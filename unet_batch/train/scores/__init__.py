@@ -1,0 +1,1 @@
+"""Scores of predictions against known labels, as sums that add up over boxes. No torch, no stores."""

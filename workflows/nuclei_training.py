@@ -1,0 +1,103 @@
+"""Trains the demo network of ``nuclei.py`` on nuclei of the Data Science Bowl 2018 (CC0).
+
+    python workflows/nuclei_training.py [--data DATA] [--set KEY=VALUE ...]
+
+DATA/b_dsb2018 holds index.json, train/ and val/, each with images/ and instances/. Everything goes to
+out/nuclei; run it again and it goes on where it ended. The network is out/nuclei/run/best.safetensors.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import unet_batch
+from unet_batch.config import load, read_yaml
+from unet_batch.errors import MissingError, UnetBatchError
+from unet_batch.store.image import Image
+from unet_batch.train.config import TrainConfig
+from unet_batch.train.hooks import Hooks, Progress
+from unet_batch.train.run import TrainResult
+
+CONFIG = Path(__file__).parents[1] / "configs" / "train" / "nuclei.yaml"
+OUT = Path("out/nuclei")
+REPORTED = ("foreground_iou", "dice_nucleus", "dice_border", "ap50", "ap70", "ap90", "mean_ap")
+
+
+def main() -> None:
+    """Read the command line and tell the story."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    data = Path(os.environ.get("UNET_BATCH_TEST_DATA", "../shared/data"))
+    parser.add_argument("--data", type=Path, default=data)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    chosen = parser.parse_args()
+    try:
+        sources = prepare(chosen.data / "b_dsb2018")
+        report(unet_batch.train(settings(sources, chosen.overrides), hooks=Hooks(_tell)))
+    except UnetBatchError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def prepare(data: Path) -> list[dict[str, Any]]:
+    """Every picture and its instances as Zarr, once; a source for each."""
+    try:
+        entries = json.loads((data / "index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingError(f"{data}/index.json: no such file; give the folder with --data") from None
+    return [_source(data, entry) for entry in sorted(entries, key=lambda e: (e["split"], e["file"]))]
+
+
+def settings(sources: list[dict[str, Any]], overrides: list[str]) -> TrainConfig:
+    """The documented ones with all pictures, also written to out/nuclei/train.yaml for `unet-batch train`."""
+    values = read_yaml(CONFIG)
+    values["data"]["sources"] = sources
+    path = OUT / "train.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return load(TrainConfig, path, overrides)
+
+
+def report(result: TrainResult) -> None:
+    """Scores of the best network on the 30 pictures that it did not learn from, but was chosen by."""
+    print(f"network  {result.out}/best.safetensors, step {result.best_step} of {result.step}\n")
+    for name in REPORTED:
+        if name in result.validation:
+            print(f"{name:<20}{result.validation[name]:>10.4f}")
+    print(f"\nlook at  {result.out}/predictions.png and curves.png; tensorboard --logdir {result.out}")
+
+
+def _source(data: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    folder = OUT / entry["split"] / Path(entry["file"]).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    stores = {"image": folder / "image.zarr", "instances": folder / "instances.zarr"}
+    for name, store in stores.items():
+        if not store.exists():
+            kind = "images" if name == "image" else name
+            unet_batch.ingest(data / entry["split"] / kind / entry["file"], store)
+    grey = Image.open(stores["image"]).channels < 3
+    return {
+        "image": str(stores["image"]),
+        "labels": str(stores["instances"]),
+        "label_kind": "instances",
+        "channels": [0, 0, 0] if grey else [0, 1, 2],
+        {"train": "train", "val": "validation"}[entry["split"]]: "all",
+    }
+
+
+def _tell(progress: Progress) -> None:
+    if progress.message:
+        print(progress.message, flush=True)
+    elif progress.scores or progress.step % 50 == 0:
+        shown = {name: round(value, 4) for name, value in progress.scores.items() if name in REPORTED}
+        minutes = (progress.seconds_left or 0) / 60
+        print(
+            f"step {progress.step} of {progress.steps}: loss {progress.loss:.4f}, "
+            f"{progress.images_per_second:.1f} images/s, {minutes:.0f} min left {shown or ''}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
