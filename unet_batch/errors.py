@@ -13,10 +13,12 @@ UnetBatchError
 ├── StoreBusyError (BlockingIOError) a store that another driver writes
 ├── WorkerLostError (RuntimeError)   workers that die of what they are asked
 ├── RankError (ConnectionError)      processes that train together and cannot meet
-└── TrainingError (ArithmeticError)  losses that are no numbers
+├── TrainingError (ArithmeticError)  losses that are no numbers
+├── ClusterError (RuntimeError)      a cluster that refuses or does not answer
+└── UnfinishedError (RuntimeError)   work that ended early, nothing lost: run it again
 
 Each message says what is wrong, where, and the cure, in one line. The command line prints it and exits
-with code 2; no traceback reaches a person for a mistake of theirs.
+with code 2 (75 for UnfinishedError); no traceback reaches a person for a mistake of theirs.
 """
 
 
@@ -74,3 +76,11 @@ class RankError(UnetBatchError, ConnectionError):
 
 class TrainingError(UnetBatchError, ArithmeticError):
     """A training whose losses are no numbers."""
+
+
+class ClusterError(UnetBatchError, RuntimeError):
+    """A cluster that refuses what is asked of it, or does not answer."""
+
+
+class UnfinishedError(UnetBatchError, RuntimeError):
+    """Work that ended early without losing anything; run again, it goes on."""

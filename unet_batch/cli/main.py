@@ -10,18 +10,25 @@ import sys
 
 import click
 
-from unet_batch.errors import UnetBatchError
+from unet_batch.errors import UnetBatchError, UnfinishedError
 
 VERBS = {
+    "cancel": "End a SLURM job.",
+    "cluster": "What a SLURM cluster has and lacks.",
     "evaluate": "Scores of masks against known labels.",
     "info": "What an image is, without reading its pixels.",
     "ingest": "A foreign image file becomes OME-Zarr.",
+    "jobs": "SLURM jobs of this program, and how far they are.",
+    "logs": "What a SLURM job wrote.",
     "model": "Make and inspect networks.",
     "objects": "Connected objects or instances of masks, as a table.",
     "plan": "What a prediction would do and cost.",
     "predict": "Segment an image into a mask store.",
+    "pool": "Scheduler and workers over several machines.",
+    "predict-many": "Segment many images with one pool of workers.",
     "schema": "JSON schema of what a YAML file may say.",
     "status": "State of a mask store.",
+    "submit": "Run a verb as a SLURM job.",
     "train": "A network from labelled images; also under torchrun.",
     "verify": "Whether a mask store holds what was written.",
 }
@@ -43,7 +50,9 @@ class _Verbs(click.Group):
         del ctx
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"unet_batch.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"unet_batch.cli.{cmd_name.replace('-', '_')}"
+        ).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -68,7 +77,7 @@ def main() -> None:
         code = error.exit_code
     except UnetBatchError as error:
         click.echo(f"error: {error}", err=True)
-        code = 2
+        code = 75 if isinstance(error, UnfinishedError) else 2
     except ModuleNotFoundError as error:
         if (extra := EXTRAS.get((error.name or "").partition(".")[0])) is None:
             raise

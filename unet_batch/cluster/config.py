@@ -25,3 +25,26 @@ class ClusterConfig(Config):
     processes: bool = True
     dashboard: str = "127.0.0.1:0"
     start_timeout: float = Field(default=60.0, gt=0)
+
+
+class PoolConfig(Config):
+    """A scheduler and workers that reach each other over a network.
+
+    Attributes:
+        interface: network interface of scheduler and workers, e.g. ``ib0``; None takes the one by which the
+            scheduler is reached.
+        port: of the scheduler; 0 takes any free one.
+        tls: encrypt and authenticate by a certificate that is made for each scheduler.
+        dashboard: address of the scheduler's dashboard; loopback only unless told otherwise.
+        patience: seconds without any worker after which a driver leaves, to go on later.
+        concurrency: packets that one worker runs at once, so that one reads while another computes.
+        preload: modules that a worker imports before it joins, while the driver starts.
+    """
+
+    interface: str | None = None
+    port: int = Field(default=0, ge=0, le=65535)
+    tls: bool = True
+    dashboard: str = "127.0.0.1:0"
+    patience: float = Field(default=300.0, gt=0)
+    concurrency: int = Field(default=2, ge=1)
+    preload: tuple[str, ...] = ("torch",)

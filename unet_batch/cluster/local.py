@@ -5,13 +5,15 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 from unet_batch.cluster.config import ClusterConfig
-from unet_batch.errors import InputError, MissingError
+from unet_batch.cluster.rendezvous import Rendezvous
+from unet_batch.errors import InputError
 
 # Dask starts its workers with one OpenMP thread each and a malloc that gives every large buffer back at once,
 # which suits many small tasks and not one network per worker: `connect` replaces that environment too.
@@ -32,7 +34,7 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
 
     Raises:
         InputError: nobody answers at the address.
-        MissingError: the scheduler file does not exist.
+        MissingError, FormatError: the scheduler file does not exist, or is none.
     """
     if config.scheduler is None:
         environment = {"OMP_NUM_THREADS": str(config.threads)} if config.threads else {}
@@ -46,12 +48,20 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
             yield client
 
 
-def dashboard(client: Client) -> str:
+def dashboard(client: Client, scheduler: str | None = None) -> str:
     """Address of Dask's dashboard; without bokeh to draw it, of its plain table of workers."""
+    if (where := _rendezvous(scheduler)) and where.dashboard:
+        return where.dashboard
     link = str(client.dashboard_link)
     return (
         link if importlib.util.find_spec("bokeh") else link.removesuffix("status") + "info/main/workers.html"
     )
+
+
+def patience(scheduler: str | None) -> float:
+    """Seconds that a driver should wait while there is no worker at all, as the scheduler's file says."""
+    where = _rendezvous(scheduler)
+    return where.patience if where else inf
 
 
 class _LeaveInterruptsToTheDriver(WorkerPlugin):  # type: ignore[misc]  # distributed is half typed
@@ -75,15 +85,14 @@ def _local(config: ClusterConfig) -> LocalCluster:
     )
 
 
+def _rendezvous(scheduler: str | None) -> Rendezvous | None:
+    return None if scheduler is None or "://" in scheduler else Rendezvous.read(Path(scheduler))
+
+
 def _existing(scheduler: str, timeout: float) -> Client:
-    if "://" not in scheduler and not Path(scheduler).exists():
-        raise MissingError(
-            f"{scheduler}: no such scheduler file; start `dask scheduler --scheduler-file` first"
-        )
+    where = _rendezvous(scheduler) or Rendezvous(scheduler)
     try:
-        if "://" in scheduler:
-            return Client(scheduler, timeout=timeout)
-        return Client(scheduler_file=scheduler, timeout=timeout)
+        return Client(where.address, timeout=timeout, security=where.security)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{scheduler}: no Dask scheduler answers ({error}); check the address and that it is running"

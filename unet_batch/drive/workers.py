@@ -7,11 +7,11 @@ from functools import partial
 from typing import TypeVar
 
 from unet_batch.cluster.config import ClusterConfig
-from unet_batch.cluster.local import connect, dashboard
+from unet_batch.cluster.local import connect, dashboard, patience
 from unet_batch.drive.config import DriveConfig
 from unet_batch.schedule import dask as by_dask
 from unet_batch.schedule import serial
-from unet_batch.schedule.events import Executor
+from unet_batch.schedule.events import Executor, Stop
 
 AnswerT = TypeVar("AnswerT")
 
@@ -30,13 +30,16 @@ class Workers:
 
 
 @contextmanager
-def workers(config: DriveConfig, count: int, threads: int) -> Iterator[Workers]:
+def workers(
+    config: DriveConfig, count: int, threads: int, stop: Stop = lambda: False
+) -> Iterator[Workers]:
     """Workers for the length of a run: this process, processes started here, or a running cluster.
 
     Args:
         config: who does the blocks.
         count: processes to start where no scheduler is named; 0 is this process.
         threads: CPU threads of each.
+        stop: asked while a question waits for its answer.
     """
     if count == 0 and config.scheduler is None:
         yield Workers(lambda question: question(), serial.run)
@@ -44,7 +47,8 @@ def workers(config: DriveConfig, count: int, threads: int) -> Iterator[Workers]:
     cluster = ClusterConfig(
         scheduler=config.scheduler, workers=max(1, count), concurrency=config.concurrency, threads=threads
     )
-    packing = by_dask.Packing(seconds=config.packet_seconds)
+    wait = patience(config.scheduler)
+    packing = by_dask.Packing(seconds=config.packet_seconds, patience=wait)
     with connect(cluster) as client:
         execute = partial(by_dask.run, client, packing=packing)
-        yield Workers(partial(by_dask.ask, client), execute, dashboard(client))
+        yield Workers(partial(by_dask.ask, client, stop=stop, patience=wait), execute, dashboard(client, config.scheduler))

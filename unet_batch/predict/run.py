@@ -126,7 +126,7 @@ class _Prediction:
     @contextmanager
     def _crew(self) -> Iterator[Workers]:
         config = self.request.config
-        with workers(config, worker_count(config), threads(config)) as crew:
+        with workers(config, worker_count(config), threads(config), self.run.hooks.stop) as crew:
             if crew.dashboard is not None:
                 self.run.tell(f"dashboard: {crew.dashboard}")
             yield crew

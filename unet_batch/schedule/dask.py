@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from math import inf
 from typing import TypeVar, cast
 
 from distributed import Client, Future, as_completed, get_worker
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
-from unet_batch.errors import WorkerLostError
+from unet_batch.errors import UnfinishedError, WorkerLostError
 from unet_batch.schedule.events import FATAL, Event, Stop, Work, attempt, describe
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 Packet = tuple[int, ...]
 LADDER = ("again", "elsewhere", "alone")
+SCHEDULER_LOST = "scheduler-connection-lost"  # distributed's reason for a future that is cancelled
+ASK_SECONDS = 1.0  # between two questions to the scheduler about its workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,13 @@ class Packing:
         seconds: wall time that a packet should take; the scheduler's cost per task is some 0.5 ms.
         largest: most blocks in a packet, so that a lost worker loses little.
         ahead: packets in flight for each worker thread (one runs, the rest wait at the worker).
+        patience: seconds without any worker after which the run ends, unfinished.
     """
 
     seconds: float = 10.0
     largest: int = 256
     ahead: float = 1.5
+    patience: float = inf
 
 
 @dataclass(slots=True)
@@ -59,21 +64,38 @@ def run(
     stop: Stop = lambda: False,
     packing: Packing = Packing(),
 ) -> Iterator[Event]:
-    """Events of all ``numbers`` in the order in which workers end them. Workers may join and leave."""
+    """Events of all ``numbers`` in the order in which workers end them. Workers may join and leave.
+
+    Raises:
+        UnfinishedError: no worker for longer than ``packing.patience``, or the scheduler is gone. What was
+            under way is done again by the next run.
+    """
     return _Run(client, work, deque(numbers), packing).events(stop)
 
 
-def ask(client: Client, function: Callable[[], ResultT], tries: int = 3) -> ResultT:
+def ask(
+    client: Client,
+    function: Callable[[], ResultT],
+    tries: int = 3,
+    stop: Stop = lambda: False,
+    patience: float = inf,
+) -> ResultT:
     """The result of ``function()`` on some worker; its errors are raised here.
 
     Raises:
         WorkerLostError: ``tries`` workers died of it, or while they were at it.
+        UnfinishedError: stopped before there was an answer, or nobody was there to give one.
     """
+    crew = _Crew(client, patience)
     for _ in range(tries):
-        future = client.submit(function, pure=False)
+        future = _answered(client.submit(function, pure=False), crew, stop)
         try:
             return cast("ResultT", future.result())
-        except (KilledWorker, FutureCancelledError) as error:
+        except KilledWorker as error:
+            lost: Exception = error
+        except FutureCancelledError as error:
+            if error.reason == SCHEDULER_LOST:
+                raise _scheduler_lost(error) from None
             lost = error
         finally:
             future.release()
@@ -81,6 +103,16 @@ def ask(client: Client, function: Callable[[], ResultT], tries: int = 3) -> Resu
         f"{tries} workers died before the first block ({type(lost).__name__}); if memory ran out, "
         "set smaller tiles"
     )
+
+
+def _answered(future: Future, crew: "_Crew", stop: Stop) -> Future:
+    """The future, once it has ended."""
+    completed = as_completed([future], raise_errors=False)
+    while not _one_has_ended(completed):
+        crew.count()
+        if stop():
+            raise UnfinishedError("stopped before the first block; run again to begin")
+    return future
 
 
 def ordinal() -> int:
@@ -99,6 +131,28 @@ def run_packet(work: Work, packet: Packet) -> list[Event]:
     return [attempt(work, number, worker) for number in packet]
 
 
+class _Crew:
+    """How many threads there are to work, and since when there are none."""
+
+    def __init__(self, client: Client, patience: float) -> None:
+        self.client, self.patience = client, patience
+        self.threads, self.asked, self.seen = 0, -inf, time.monotonic()
+
+    def count(self) -> int:
+        """Threads of all workers, asked at most once a second; raises where none came for too long."""
+        now = time.monotonic()
+        if now - self.asked > ASK_SECONDS:
+            try:
+                self.threads = sum(self.client.nthreads().values())
+            except (OSError, RuntimeError) as error:
+                raise _scheduler_lost(error) from None
+            self.asked = now
+            self.seen = now if self.threads else self.seen
+        if now - self.seen > self.patience:
+            raise UnfinishedError(f"no worker for {self.patience:.0f} s; run again once there are some")
+        return self.threads
+
+
 class _Run:
     """One pass over the blocks; all state lives in the driver."""
 
@@ -109,12 +163,16 @@ class _Run:
         self.retries: deque[int] = deque()
         self.last_resort: deque[int] = deque()
         self.block_seconds: float | None = None
-        self.threads, self.counted = 1, -1.0
+        self.crew = _Crew(client, packing.patience)
 
     def events(self, stop: Stop) -> Iterator[Event]:
         completed = as_completed(raise_errors=False)
         self._launch(completed, stop)
         while self.flying:
+            if not _one_has_ended(completed):
+                if not self.crew.count() and stop():
+                    return  # nobody is left to end what is under way
+                continue
             future = next(completed)
             packet = self.flying.pop(future)
             outcome = _outcome(future, packet)
@@ -150,17 +208,11 @@ class _Run:
         """Fills the flight up to its bound; the last resorts fly when nothing else does."""
         if stop():
             return
-        bound = max(2, round(self._count_threads() * self.packing.ahead))
+        bound = max(2, round(self.crew.count() * self.packing.ahead))
         while len(self.flying) < bound and (packet := self._next_packet()):
             self._submit(completed, packet)
         if not self.flying and self.last_resort:
             self._submit(completed, (self.last_resort.popleft(),))
-
-    def _count_threads(self) -> int:
-        """Threads of all workers, asked of the scheduler at most once a second: workers join and leave."""
-        if time.monotonic() - self.counted > 1.0:
-            self.threads, self.counted = max(1, sum(self.client.nthreads().values())), time.monotonic()
-        return self.threads
 
     def _next_packet(self) -> Packet:
         if self.retries:
@@ -175,7 +227,7 @@ class _Run:
         if self.block_seconds is None:
             return 1
         by_time = self.packing.seconds / max(self.block_seconds, 1e-6)
-        fair_share = len(self.waiting) / (4 * self.threads)
+        fair_share = len(self.waiting) / (4 * max(1, self.crew.threads))
         return max(1, int(min(by_time, fair_share, self.packing.largest)))
 
     def _submit(self, completed: as_completed, packet: Packet) -> None:
@@ -198,6 +250,18 @@ class _Run:
         return [address for address in self.client.nthreads() if address not in trouble.workers]
 
 
+def _one_has_ended(completed: as_completed) -> bool:
+    """Whether some future has; waits a moment for it."""
+    if not completed.has_ready():
+        with completed.thread_condition:
+            completed.thread_condition.wait(timeout=0.1)
+    return bool(completed.has_ready())
+
+
+def _scheduler_lost(error: BaseException) -> UnfinishedError:
+    return UnfinishedError(f"the scheduler is gone ({' '.join(str(error).split())}); run again to go on")
+
+
 def _outcome(future: Future, packet: Packet) -> list[Event]:
     """The packet's events; if the packet itself was lost, a failed event for each of its blocks."""
     try:
@@ -205,6 +269,8 @@ def _outcome(future: Future, packet: Packet) -> list[Event]:
     except KilledWorker as error:
         lost = Event(0, "failed", error="worker died", worker=error.last_worker.address)
     except FutureCancelledError as error:
+        if error.reason == SCHEDULER_LOST:
+            raise _scheduler_lost(error) from None
         lost = Event(0, "failed", error=f"task was cancelled: {error}")
     except FATAL:
         raise

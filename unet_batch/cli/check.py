@@ -1,0 +1,50 @@
+"""What a login node can find wrong with a verb's call before it becomes a job. Runs nothing, imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+OUTS = {"predict": "out", "ingest": "out"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A call that can be parsed: what it reads and writes, for names and comments."""
+
+    subject: str
+    out: str | None
+    told: str
+
+
+def check(verb: str, words: Sequence[str]) -> Checked:
+    """Parse ``words`` as ``verb`` would.
+
+    Raises:
+        click.UsageError: words that the verb does not take.
+        UnetBatchError: a prediction's image, network or settings that cannot be used.
+    """
+    from unet_batch.cli.main import cli  # noqa: PLC0415 - main imports the verbs
+
+    found = cli.get_command(click.Context(cli), verb)
+    if found is None or isinstance(found, click.Group):
+        return Checked("", None, " ".join(words))
+    context = found.make_context(verb, list(words))
+    arguments = [p.name for p in found.params if isinstance(p, click.Argument) and p.name]
+    if verb == "predict":
+        _check_prediction(context.params)
+    places = [str(context.params[name]) for name in arguments if not isinstance(context.params[name], tuple)]
+    out = context.params.get(OUTS.get(verb, ""))
+    return Checked(places[0] if places else "", str(out) if out else None, " -> ".join(places))
+
+
+def _check_prediction(given: dict[str, Any]) -> None:
+    from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
+    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
+    from unet_batch.predict.request import Request  # noqa: PLC0415
+    from unet_batch.predict.trial import assume  # noqa: PLC0415
+
+    config = load(PredictConfig, given["config_file"], given["overrides"])
+    assume(Request.open(str(Path(given["image"])), given["models"], config, given["axes"]))
