@@ -49,10 +49,13 @@ say() {
 # Signals: USR1 comes ahead of the time limit, TERM with a pre-emption or scancel. Either is passed on to the main
 # process as TERM, once; it ends what is under way and exits with 75. It has until shortly before the limit.
 main='' stopping='' watchdog=''
+pass_on() {
+  kill -TERM "$main" 2>/dev/null
+}
 ask_to_stop() {
   say "$1 has come"
   if [[ -z $stopping && -n $main ]]; then
-    kill -TERM "$main" 2>/dev/null
+    pass_on
     (sleep $((${UNET_BATCH_WARN:-120} * 3 / 4)) && kill -KILL "$main") &>/dev/null &
     watchdog=$!
   fi
@@ -81,7 +84,7 @@ run_main() {
   "$@" &
   main=$!
   if [[ -n $stopping ]]; then # it came between the two lines above
-    kill -TERM "$main"
+    pass_on
   fi
   await "$main"
   local code=$?
@@ -96,27 +99,42 @@ state_of() {
   scontrol show job "$1" 2>/dev/null | sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1
 }
 
-# Ends the job. 75, or death by a signal, means: again; $2 may be requeuehold. Only a job that still runs may ask for
-# that: one that was cancelled must not come back, and one that was pre-empted is back in the queue already.
+# What is left behind where a job ends for good: $ends, which a driver's file sets, says with which exit code.
+ends=''
+on_end() { :; }
+end_with() {
+  if [[ -n $ends ]]; then
+    echo "$1" >"$ends"
+  fi
+  on_end
+}
+
+# Ends this start of the job. 75, or death by a signal, means: again; $2 may be requeuehold. Only a job that still runs
+# may ask for that: one that was cancelled must not come back, and one that was pre-empted is in the queue already.
 finish() {
-  local code=$1 how=${2:-requeue} limit=${UNET_BATCH_REQUEUES:-50}
+  local code=$1 how=${2:-requeue} limit=${UNET_BATCH_REQUEUES:-50} state
   if ((code != 75 && code < 128)); then
+    end_with "$code"
     if ((code != 0)) && [[ -n ${UNET_BATCH_GO_ON:-} ]]; then
       say "failed with exit code $code; once mended, go on with: $UNET_BATCH_GO_ON"
     fi
     exit "$code"
   fi
-  local state
   state=$(state_of "$me")
-  if [[ $state != RUNNING ]]; then
+  if [[ $state == CANCELLED || $state == TIMEOUT ]]; then
     say "ends, as it is $state"
+    end_with "$state"
+  elif [[ $state != RUNNING ]]; then
+    say "ends for now, as it is $state"
   elif ((restart >= limit)); then
-    say "was queued again $restart times, which is the limit; submit it again to go on"
+    say "has started $((restart + 1)) times, which is the limit; submit it again to go on"
+    end_with "$code"
   elif scontrol "$how" "$me"; then
-    say "queued again to go on"
+    say "is queued again to go on"
     exit 0
   else
     say "may not queue itself again here; submit it again to go on"
+    end_with "$code"
   fi
   exit 75
 }

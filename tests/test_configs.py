@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from unet_batch.cluster.slurm.config import SlurmConfig
 from unet_batch.config import Config, load, read_yaml
 from unet_batch.ingest.config import IngestConfig
 from unet_batch.models.build import build
@@ -14,11 +15,13 @@ from unet_batch.products.objects.config import ObjectsConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 KINDS: dict[str, type[Config]] = {
+    "cluster": SlurmConfig,
     "ingest": IngestConfig,
     "model": ModelSpec,
     "predict": PredictConfig,
     "products/objects": ObjectsConfig,  # in configs/products, a file's name is its kind
 }
+DEFAULTS = {"cluster": "slurm.yaml", "ingest": "default.yaml", "predict": "default.yaml"}
 
 FILES = sorted(path for path in CONFIGS.rglob("*") if path.is_file())
 
@@ -40,9 +43,9 @@ def test_every_key_says_what_it_means(path):
     assert not bare, "a comment on every key"
 
 
-@pytest.mark.parametrize("kind", ["ingest", "predict"])
+@pytest.mark.parametrize("kind", DEFAULTS)
 def test_default_lists_all_settings_with_their_defaults(kind):
-    path = CONFIGS / kind / "default.yaml"
+    path = CONFIGS / kind / DEFAULTS[kind]
     assert set(read_yaml(path)) == set(KINDS[kind].model_fields)
     assert load(KINDS[kind], path) == KINDS[kind]()
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unet_batch.models.checkpoint import save_checkpoint as save_checkpoint
     from unet_batch.models.spec import ModelSpec as ModelSpec
     from unet_batch.predict.config import PredictConfig as PredictConfig
+    from unet_batch.predict.many import predict_many as predict_many
     from unet_batch.predict.run import predict as predict
     from unet_batch.predict.status import status as status
     from unet_batch.predict.verify import verify as verify
@@ -31,6 +32,7 @@ _HOMES = {
     "TrainConfig": "unet_batch.train.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
+    "predict_many": "unet_batch.predict.many",
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",
     "save_checkpoint": "unet_batch.models.checkpoint",

@@ -1,8 +1,8 @@
 """A real SLURM on this machine: munged, slurmctld and one slurmd a node, each node with its own host name.
 
-Runs as root, in the foreground of this process: the daemons end with it, whatever happens. Partitions: ``main``,
-``preempt`` (requeued with five seconds of grace) and ``urgent`` (pre-empts the former). GPUs are device files
-without a device behind them: SLURM counts and hands them out, nobody computes on them.
+Runs as root, in the foreground of this process: the daemons end with it, whatever happens. Partitions:
+``main``, ``preempt`` (requeued with five seconds of grace) and ``urgent`` (pre-empts the former). GPUs are
+device files without a device behind them: SLURM counts and hands them out, nobody computes on them.
 """
 
 import os
@@ -195,9 +195,8 @@ class Machines:
             return len(found.stdout.split()) == self.nodes
 
         self._until(up)
-        ended = {name: daemon.returncode for name, daemon in self.daemons.items() if daemon.poll() is not None}
         assert up(), self._logs()
-        assert not ended, (ended, self._logs())
+        assert all(daemon.poll() is None for daemon in self.daemons.values()), self._logs()
 
     def _until(self, true) -> None:
         limit = time.monotonic() + START

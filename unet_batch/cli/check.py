@@ -1,4 +1,4 @@
-"""What a login node can find wrong with a verb's call before it becomes a job. Runs nothing, imports no torch."""
+"""What a login node can find wrong with a verb's call before it becomes a job. Loads no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-OUTS = {"predict": "out", "ingest": "out"}
+OUTS = {"predict": "out", "ingest": "out", "predict-many": "out_dir"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ def check(verb: str, words: Sequence[str]) -> Checked:
     arguments = [p.name for p in found.params if isinstance(p, click.Argument) and p.name]
     if verb == "predict":
         _check_prediction(context.params)
+    if verb == "predict-many":
+        _check_many(context.params)
     places = [str(context.params[name]) for name in arguments if not isinstance(context.params[name], tuple)]
     out = context.params.get(OUTS.get(verb, ""))
     return Checked(places[0] if places else "", str(out) if out else None, " -> ".join(places))
@@ -48,3 +50,15 @@ def _check_prediction(given: dict[str, Any]) -> None:
 
     config = load(PredictConfig, given["config_file"], given["overrides"])
     assume(Request.open(str(Path(given["image"])), given["models"], config, given["axes"]))
+
+
+def _check_many(given: dict[str, Any]) -> None:
+    from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
+    from unet_batch.models.checkpoint import read_spec  # noqa: PLC0415
+    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
+    from unet_batch.predict.many import found_in  # noqa: PLC0415
+
+    load(PredictConfig, given["config_file"], given["overrides"])
+    for model in given["models"]:
+        read_spec(Path(model))
+    found_in(given["images"])

@@ -1,8 +1,11 @@
-"""``unet-batch pool``: scheduler, worker. What the sbatch files start; also by hand, over any machines."""
+"""``unet-batch pool``: scheduler, worker, probe. What sbatch files start; also by hand, over any machines."""
 
 import os
+import platform
 import time
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
@@ -60,3 +63,34 @@ def worker(path: Path, cluster_file: Path | None, overrides: tuple[str, ...], wa
 
 def _tell(message: str) -> None:
     click.echo(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}", err=True)
+
+
+@command.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@cluster
+@overrides
+def probe(folder: Path, cluster_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Leave in FOLDER what this node sees of folder, network and torch; part of `cluster doctor`."""
+    from unet_batch.cluster.slurm.config import SlurmConfig  # noqa: PLC0415 - imported when it runs
+    from unet_batch.cluster.slurm.probe import probe as look  # noqa: PLC0415
+    from unet_batch.config import load  # noqa: PLC0415
+
+    config = load(SlurmConfig, cluster_file, overrides)
+    look(folder, config.interface, config.port, lambda *meeting: _about(config.interface, *meeting))
+
+
+def _about(interface: str | None, rank: int, count: int, address: str) -> dict[str, Any]:
+    """This environment's versions, and whether torch's processes reach each other."""
+    found: dict[str, Any] = {"python": platform.python_version(), "unet_batch": version("unet-batch")}
+    try:
+        from unet_batch.models.collective import about_torch, add_up  # noqa: PLC0415 - imports torch
+    except ImportError as error:
+        return {**found, "torch_error": str(error)}
+    found |= about_torch()
+    backends: list[Literal["gloo", "nccl"]] = ["gloo", "nccl"] if found["gpus"] else ["gloo"]
+    for backend in backends if count > 1 and address else []:
+        try:
+            found[backend] = add_up(backend, rank, count, address, interface, 60.0)
+        except RuntimeError as error:
+            found[backend] = " ".join(str(error).split())[:200]
+    return found

@@ -1,5 +1,6 @@
 """``unet-batch predict``."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def command(
     from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
     from unet_batch.predict.run import predict  # noqa: PLC0415
 
-    overrides += (f"scheduler={scheduler}",) if scheduler else ()
+    overrides += (f"scheduler={json.dumps(scheduler)}",) if scheduler else ()
     config = load(PredictConfig, config_file, overrides)
     with (
         display("predict", quiet=flags["quiet"], json_lines=flags["json_lines"]) as shown,

@@ -35,6 +35,10 @@ def show(found: "Status", *, as_json: bool) -> None:
     if found.pixels_per_second:
         rate = found.pixels_per_second / 1e6
         click.echo(f"  {rate:.3g} Mpx/s over {options.duration(found.seconds)}{_where_time_went(found)}")
+    if found.state == "running":
+        left = "" if found.seconds_left is None else f"  {options.duration(found.seconds_left)} left"
+        jobs = f"  jobs: {', '.join(found.jobs)}" if found.jobs else ""
+        click.echo(f"{left}{jobs}" or "  no block has ended yet")
     if found.untiled_max_abs_diff is not None:
         click.echo(f"  largest difference to an untiled pass: {found.untiled_max_abs_diff:.3g}")
     for line in found.failures if found.blocks["failed"] else ():

@@ -1,7 +1,6 @@
 """Stopping early: the first signal asks the run to end its blocks under way, a second ends it at once."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,19 +14,25 @@ def on_signals(
     tell: Callable[[str], None], ending: str = "ending the blocks under way"
 ) -> Iterator[Callable[[], bool]]:
     """A question that is answered True once SIGINT, SIGTERM or SIGUSR1 has come."""
-    asked = threading.Event()
+    asked: list[int] = []
+    told: list[int] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
-        asked.set()
+        asked.append(number)  # no more: a signal may come in the middle of an import or of a line of output
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        tell(f"{signal.Signals(number).name}: {ending}; run again to go on")
+
+    def stop() -> bool:
+        if asked and not told:
+            told.append(asked[0])
+            tell(f"{signal.Signals(asked[0]).name}: {ending}; run again to go on")
+        return bool(asked)
 
     for number in SIGNALS:
         signal.signal(number, handle)
     try:
-        yield asked.is_set
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -78,7 +78,7 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs)
 def command() -> None:
-    """Run a verb as a SLURM job: unet-batch submit predict IMAGE OUT --model NET --cluster slurm.yaml --gpus 8."""
+    """Run a verb as a SLURM job: unet-batch submit predict IMAGE OUT --model NET --gpus 8."""
 
 
 @click.command("workflow", context_settings={"ignore_unknown_options": True})
@@ -181,7 +181,7 @@ def _show_drafts(drafts: list["Draft"], *, as_json: bool) -> None:
         told = [{"sbatch": call.call("DRIVER"), "environment": dict(call.environment)} for _, call in calls]
         options.echo_json(told)
         return
-    for chosen, call in calls:
+    for _, call in calls:
         assigned = [f"{key}={value}" for key, value in call.environment.items()]
         click.echo(shlex.join(["env", *assigned, *call.call("DRIVER")]))
     for chosen in drafts:

@@ -1,4 +1,4 @@
-"""Rendezvous: the scheduler file by which drivers and workers of a pool find each other, and the key beside it.
+"""Rendezvous: the scheduler file by which drivers and workers of a pool find each other, with its key.
 
 Nothing else carries addresses or keys. Both files are readable by their owner alone and renamed into place.
 """

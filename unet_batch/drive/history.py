@@ -1,4 +1,7 @@
-"""History: one line per run on a mask store, beside its ledger: how long, how fast, where the time went."""
+"""History: one line per run on a store, beside its ledger: how long, how fast, where the time went.
+
+While a run goes on, the same is in a file of its own, so that anyone who sees the store sees the run.
+"""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -6,8 +9,10 @@ from pathlib import Path
 
 from unet_batch.schedule.events import Event
 from unet_batch.store.door import writing
+from unet_batch.store.group import replace_text
 
 FILE = Path("ledger") / "runs.jsonl"
+NOW = Path("ledger") / "now.json"
 
 
 @dataclass(slots=True)
@@ -23,6 +28,7 @@ class RunRecord:
         stages: worker seconds by stage.
         decoded_bytes: input decoded.
         needed_bytes: input that the computed blocks cover.
+        jobs: of a batch system, that took part; the driver's own first.
     """
 
     host: str
@@ -33,6 +39,7 @@ class RunRecord:
     stages: dict[str, float] = field(default_factory=dict)
     decoded_bytes: int = 0
     needed_bytes: int = 0
+    jobs: list[str] = field(default_factory=list)
 
     def add(self, event: Event, pixels: int, seconds: float) -> None:
         """Count one event; ``pixels`` of its block, ``seconds`` since the run began."""
@@ -44,6 +51,8 @@ class RunRecord:
             self.stages[stage] = self.stages.get(stage, 0.0) + taken
         self.decoded_bytes += event.decoded_bytes
         self.needed_bytes += event.needed_bytes
+        if event.job and event.job not in self.jobs:
+            self.jobs.append(event.job)
 
     @property
     def pixels_per_second(self) -> float:
@@ -61,6 +70,26 @@ def append(store: str, record: RunRecord) -> None:
     path = Path(store) / FILE
     with writing(str(path)), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(record)) + "\n")
+
+
+def announce(store: str, record: RunRecord) -> None:
+    """Let others see a run that goes on."""
+    with writing(str(Path(store) / NOW)):
+        replace_text(Path(store) / NOW, json.dumps(asdict(record)))
+
+
+def withdraw(store: str) -> None:
+    """The run has ended."""
+    with writing(str(Path(store) / NOW)):
+        (Path(store) / NOW).unlink(missing_ok=True)
+
+
+def current(store: str) -> RunRecord | None:
+    """What was last announced. A killed driver withdraws nothing: its lock tells whether it lives."""
+    try:
+        return RunRecord(**json.loads((Path(store) / NOW).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def read(store: str) -> list[RunRecord]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unet_batch.drive import history
 from unet_batch.drive.hooks import Hooks, Progress
-from unet_batch.schedule.events import Event, Executor, Work
+from unet_batch.schedule.events import Event, Executor, Work, job_here
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.tiling import Grid
@@ -27,7 +27,8 @@ class Run:
 
     def __init__(self, path: str, hooks: Hooks) -> None:
         self.path, self.hooks = path, hooks
-        self.record = history.RunRecord(socket.gethostname(), time.time())
+        job = job_here()
+        self.record = history.RunRecord(socket.gethostname(), time.time(), jobs=[job] if job else [])
 
     def blocks(
         self, grid: Grid, work: Work, ledger: Ledger, execute: Executor, numbers: NDArray[np.int64]
@@ -35,6 +36,7 @@ class Run:
         """Do the blocks ``numbers`` of ``grid`` in Z-order; each is in the ledger before the next is told."""
         ordered = grid.z_order(numbers)
         begun = flushed = time.monotonic()
+        history.announce(self.path, self.record)
         try:
             for event in execute(work, map(int, ordered), self.hooks.stop):
                 block = grid.at(event.number)
@@ -43,9 +45,11 @@ class Run:
                 self._observe(event, len(ordered))
                 if time.monotonic() - flushed > FLUSH_SECONDS:
                     ledger.flush()
+                    history.announce(self.path, self.record)
                     flushed = time.monotonic()
         finally:
             history.append(self.path, self.record)
+            history.withdraw(self.path)
 
     def tell(self, message: str) -> None:
         """Let the one who watches know what else happens."""

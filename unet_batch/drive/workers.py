@@ -14,6 +14,7 @@ from unet_batch.schedule import serial
 from unet_batch.schedule.events import Executor, Stop
 
 AnswerT = TypeVar("AnswerT")
+DriveT = TypeVar("DriveT", bound=DriveConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,17 @@ class Workers:
 
 
 @contextmanager
-def workers(
-    config: DriveConfig, count: int, threads: int, stop: Stop = lambda: False
-) -> Iterator[Workers]:
+def kept(config: DriveT, count: int, threads: int) -> Iterator[DriveT]:
+    """``config`` for many runs in a row that share the workers started here; otherwise as ``workers``."""
+    if count == 0 or config.scheduler is not None:
+        yield config
+        return
+    with connect(_cluster(config, count, threads)) as client:
+        yield config.model_copy(update={"scheduler": client.scheduler_info()["address"]})
+
+
+@contextmanager
+def workers(config: DriveConfig, count: int, threads: int, stop: Stop = lambda: False) -> Iterator[Workers]:
     """Workers for the length of a run: this process, processes started here, or a running cluster.
 
     Args:
@@ -44,11 +53,15 @@ def workers(
     if count == 0 and config.scheduler is None:
         yield Workers(lambda question: question(), serial.run)
         return
-    cluster = ClusterConfig(
-        scheduler=config.scheduler, workers=max(1, count), concurrency=config.concurrency, threads=threads
-    )
     wait = patience(config.scheduler)
     packing = by_dask.Packing(seconds=config.packet_seconds, patience=wait)
-    with connect(cluster) as client:
+    with connect(_cluster(config, count, threads)) as client:
         execute = partial(by_dask.run, client, packing=packing)
-        yield Workers(partial(by_dask.ask, client, stop=stop, patience=wait), execute, dashboard(client, config.scheduler))
+        ask = partial(by_dask.ask, client, stop=stop, patience=wait)
+        yield Workers(ask, execute, dashboard(client, config.scheduler))
+
+
+def _cluster(config: DriveConfig, count: int, threads: int) -> ClusterConfig:
+    return ClusterConfig(
+        scheduler=config.scheduler, workers=max(1, count), concurrency=config.concurrency, threads=threads
+    )

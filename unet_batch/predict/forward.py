@@ -26,7 +26,7 @@ class Forward:
             CheckpointError: a checkpoint that cannot be used.
         """
         self.plan = plan
-        self.networks = [_prepared(plan, model, device, threads) for model in models]
+        self.networks = _prepared(plan, models, device, threads)
         self.flips = _flips(plan.spec.dims) if plan.compute.tta else [()]
 
     @property
@@ -77,7 +77,26 @@ class Forward:
         return logits[tuple(slices)]
 
 
-def _prepared(plan: Plan, model: str, device: str, threads: int | None) -> devices.Network:
+_kept: dict[tuple[object, ...], devices.Network] = {}
+
+
+def _prepared(plan: Plan, models: Sequence[str], device: str, threads: int | None) -> list[devices.Network]:
+    """The networks; those of the plan before this one are used again where they are the same.
+
+    So the images of a series share one loaded network, and no other stays in memory.
+    """
+    compute, shape = plan.compute, plan.input_shape
+    keys = [
+        (digest, device, compute.precision, compute.backend, shape, threads) for digest in plan.model.hashes
+    ]
+    found = dict(_kept)
+    _kept.clear()
+    for key, model in zip(keys, models, strict=True):
+        _kept[key] = found.get(key) or _load(plan, model, device, threads)
+    return [_kept[key] for key in keys]
+
+
+def _load(plan: Plan, model: str, device: str, threads: int | None) -> devices.Network:
     module, spec = load_checkpoint(Path(model))
     compute = plan.compute
     return devices.prepare(

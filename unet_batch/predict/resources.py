@@ -17,6 +17,9 @@ def threads(config: PredictConfig) -> int:
     """
     if config.threads != "auto":
         return config.threads
+    told = os.environ.get("OMP_NUM_THREADS", "")  # a batch system's job says so what each worker has
+    if told.isdigit():
+        return max(2, int(told))
     return max(2, len(os.sched_getaffinity(0)) // max(1, worker_count(config)))
 
 

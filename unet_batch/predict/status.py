@@ -29,7 +29,9 @@ class Status:
         pixels: pixels of all done blocks.
         class_pixels: pixels per class name.
         seconds: wall seconds of all runs.
-        pixels_per_second: rate of the last run that computed something.
+        pixels_per_second: rate of the run that goes on, else of the last one that computed something.
+        seconds_left: of the run that goes on, at the rate so far; None where it cannot be told.
+        jobs: of a batch system, that work on the store now; the driver's first.
         read_amplification: bytes decoded for each byte needed, over all runs.
         stages: worker seconds by stage, over all runs.
         untiled_max_abs_diff: largest difference to an untiled pass that ``verify --untiled`` found.
@@ -44,6 +46,8 @@ class Status:
     class_pixels: Mapping[str, int]
     seconds: float
     pixels_per_second: float
+    seconds_left: float | None
+    jobs: Sequence[str]
     read_amplification: float | None
     stages: Mapping[str, float]
     untiled_max_abs_diff: float | None
@@ -59,14 +63,16 @@ def status(path: str | Path) -> Status:
     masks = Masks.open(path)
     plan = plan_of(masks)
     ledger = Ledger.open(path)
-    totals, runs = ledger.totals(), history.read(str(path))
+    running = DriverLock.held(Path(path) / FOLDER / "lock")
+    now = history.current(str(path)) if running else None
+    totals, runs = ledger.totals(), history.read(str(path)) + ([now] if now else [])
     counts = {s.name.lower(): n for s, n in totals.blocks.items()}
     names = plan.spec.classes if plan.spec.head != "regression" else ("values",)
     busy = [run for run in runs if run.pixels]
     decoded, needed = sum(run.decoded_bytes for run in runs), sum(run.needed_bytes for run in runs)
     return Status(
         path=str(path),
-        state=_state(counts, Path(path), finished=bool(masks.attributes.get("finished"))),
+        state="running" if running else _state(counts, finished=bool(masks.attributes.get("finished"))),
         plan_hash=plan.hash,
         exact=plan.exact,
         blocks={"total": sum(counts.values()), **counts},
@@ -74,6 +80,8 @@ def status(path: str | Path) -> Status:
         class_pixels=dict(zip(names, totals.class_counts, strict=True)),
         seconds=sum(run.seconds for run in runs),
         pixels_per_second=busy[-1].pixels_per_second if busy else 0.0,
+        seconds_left=_seconds_left(now, counts["pending"]),
+        jobs=now.jobs if now else (),
         read_amplification=decoded / needed if needed else None,
         stages=sum_stages(run.stages for run in runs),
         untiled_max_abs_diff=masks.attributes.get("untiled_max_abs_diff"),
@@ -112,9 +120,12 @@ def sum_stages(stages: Any) -> dict[str, float]:
     return total
 
 
-def _state(counts: Mapping[str, int], path: Path, *, finished: bool) -> str:
-    if DriverLock.held(path / FOLDER / "lock"):
-        return "running"
+def _seconds_left(now: history.RunRecord | None, pending: int) -> float | None:
+    settled = sum(now.blocks.values()) if now else 0
+    return now.seconds / settled * pending if now and settled else None
+
+
+def _state(counts: Mapping[str, int], *, finished: bool) -> str:
     if counts["pending"] or not finished:
         return "incomplete"
     return "failed" if counts["failed"] else "done"

@@ -170,7 +170,8 @@ class _Run:
         self._launch(completed, stop)
         while self.flying:
             if not _one_has_ended(completed):
-                if not self.crew.count() and stop():
+                threads = self.crew.count()
+                if stop() and not threads:
                     return  # nobody is left to end what is under way
                 continue
             future = next(completed)

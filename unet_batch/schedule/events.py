@@ -1,5 +1,6 @@
 """Event: what happened to one block. Small, as it is all that travels back from a worker."""
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ class Event:
         needed_bytes: input that the block itself covers.
         error: what went wrong, one line; empty unless failed.
         worker: who did it.
+        job: of a batch system, in which it was done.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Event:
     needed_bytes: int = 0
     error: str = ""
     worker: str = ""
+    job: str = ""
 
 
 class Work(Protocol):
@@ -68,7 +71,13 @@ def attempt(work: Work, number: int, worker: str = "") -> Event:
         raise
     except Exception as error:  # noqa: BLE001 - a block may fail in any way; its event carries the error
         event = Event(number, "failed", error=describe(error))
-    return replace(event, seconds=time.perf_counter() - started, worker=worker)
+    return replace(event, seconds=time.perf_counter() - started, worker=worker, job=job_here())
+
+
+def job_here() -> str:
+    """The batch system's job that this process belongs to; ``12_3`` is an element of an array."""
+    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID", "")
 
 
 def describe(error: BaseException) -> str:

@@ -1,1 +1,1 @@
-"""SLURM: jobs described, submitted, listed and ended. Speaks to its programs in lists of words, never in shell."""
+"""SLURM: jobs described, submitted, listed and ended. Its programs get lists of words, never shell."""

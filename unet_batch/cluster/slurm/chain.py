@@ -27,7 +27,8 @@ def steps_of(script: Path) -> dict[str, str]:
         if isinstance(node, ast.Assign) and names == ["STEPS"]:
             return _checked(script, node.value)
     raise FormatError(
-        f'{script}: names no steps; write STEPS = {{"ingest": "run", "predict": "predict"}} and take --only STEP'
+        f'{script}: names no steps; write STEPS = {{"ingest": "run", "predict": "predict"}} '
+        "and take --only STEP"
     )
 
 

@@ -21,7 +21,9 @@ def _plain(text: str) -> str:
 def _quoted_time(value: object) -> object:
     """YAML reads 1:30:00 as a number of seconds and 90 as a number; which unit was meant cannot be told."""
     if isinstance(value, int):
-        raise ValueError("a time needs quotes in YAML; write e.g. '1:30:00' (hours) or '90' (minutes)")
+        raise ValueError(  # noqa: TRY004 - pydantic takes no TypeError
+            "a time needs quotes in YAML; write e.g. '1:30:00' (hours) or '90' (minutes)"
+        )
     return value
 
 

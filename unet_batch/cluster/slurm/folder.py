@@ -1,4 +1,4 @@
-"""A job's folder: its log, scheduler file, key and settings, and what was submitted. Found again by job number."""
+"""A job's folder: log, scheduler file, key, settings, what was submitted. Found again by the job's number."""
 
 import json
 import os

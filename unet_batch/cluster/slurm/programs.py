@@ -58,7 +58,7 @@ def run(words: Sequence[str], extra: Mapping[str, str] | None = None) -> str:
         RefusalError: it ended with an error.
     """
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - a list of words, no shell
             list(words),
             env=environment(extra),
             capture_output=True,

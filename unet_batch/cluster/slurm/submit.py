@@ -1,4 +1,4 @@
-"""Submit: a task becomes a job, or a driver with its array of workers, or it is refused and leaves nothing."""
+"""Submit: a task becomes a job, or a driver with an array of workers; a refused one leaves nothing behind."""
 
 import shutil
 import time
