@@ -78,28 +78,33 @@ class _LeaveSignalsToTheNanny(WorkerPlugin):  # type: ignore[misc]  # distribute
 async def _serve(path: Path, config: PoolConfig, tell: Callable[[str], None]) -> None:
     stop = _on_signals()
     key = path.with_suffix(".pem") if config.tls else None
-    security = new_key(key) if key else Security()
     try:
-        scheduler = await Scheduler(
+        scheduler = await _listen(config, new_key(key) if key else Security())
+        try:
+            Rendezvous(scheduler.address, key, config.patience, _dashboard(scheduler, config)).write(path)
+            tell(f"scheduler {scheduler.address} on {socket.gethostname()}; {path}")
+            await stop.wait()
+        finally:
+            path.unlink(missing_ok=True)
+            await _dismiss(scheduler)
+            await scheduler.close()
+    finally:
+        if key:
+            key.unlink(missing_ok=True)
+
+
+async def _listen(config: PoolConfig, security: Security) -> Scheduler:
+    try:
+        return await Scheduler(
             interface=config.interface,
             port=config.port,
-            protocol="tls" if key else "tcp",
+            protocol="tls" if config.tls else "tcp",
             security=security,
             dashboard_address=config.dashboard,
         )
     except (OSError, ValueError) as error:
         where = f"interface {config.interface or 'of the default route'}, port {config.port or 'any'}"
         raise ConfigError(f"no scheduler can listen at {where} ({_plain(error)}); set others") from None
-    try:
-        Rendezvous(scheduler.address, key, config.patience, _dashboard(scheduler, config)).write(path)
-        tell(f"scheduler {scheduler.address} on {socket.gethostname()}; {path}")
-        await stop.wait()
-    finally:
-        path.unlink(missing_ok=True)
-        await _dismiss(scheduler)
-        await scheduler.close()
-        if key:
-            key.unlink(missing_ok=True)
 
 
 async def _dismiss(scheduler: Scheduler) -> None:
