@@ -99,6 +99,11 @@ state_of() {
   scontrol show job "$1" 2>/dev/null | sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1
 }
 
+# Whether another job takes the place of this one: its steps are told some seconds before this shell.
+is_preempted() {
+  scontrol show job "$me" 2>/dev/null | grep -q ' PreemptTime=[0-9]'
+}
+
 # What is left behind where a job ends for good: $ends, which a driver's file sets, says with which exit code.
 ends=''
 on_end() { :; }

@@ -37,6 +37,9 @@ def check(verb: str, words: Sequence[str]) -> Checked:
         _check_prediction(context.params)
     if verb == "predict-many":
         _check_many(context.params)
+    if verb == "train":
+        out = _training_folder(context.params)
+        return Checked(out, out, f"-> {out}")
     places = [str(context.params[name]) for name in arguments if not isinstance(context.params[name], tuple)]
     out = context.params.get(OUTS.get(verb, ""))
     return Checked(places[0] if places else "", str(out) if out else None, " -> ".join(places))
@@ -50,6 +53,13 @@ def _check_prediction(given: dict[str, Any]) -> None:
 
     config = load(PredictConfig, given["config_file"], given["overrides"])
     assume(Request.open(str(Path(given["image"])), given["models"], config, given["axes"]))
+
+
+def _training_folder(given: dict[str, Any]) -> str:
+    from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
+    from unet_batch.train.config import TrainConfig  # noqa: PLC0415
+
+    return str(load(TrainConfig, given["config_file"], given["overrides"]).run.out)
 
 
 def _check_many(given: dict[str, Any]) -> None:

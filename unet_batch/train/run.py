@@ -93,7 +93,8 @@ def _history(job: Job) -> Iterator[History | None]:
 
 def _conclude(job: Job) -> TrainResult:
     """The best network judged on the test boxes; sheets, card and the sign that all is done."""
-    network, spec = load_checkpoint(job.folder.best)
+    # The first rank may still be writing it while the others are here already.
+    network, spec = job.ranks.in_turn(lambda: load_checkpoint(job.folder.best))
     network.to(job.ranks.device)
     threshold = job.standing.best_scores.get("membrane_threshold")
     if job.sources.test:

@@ -180,5 +180,7 @@ def _environment(
         "UNET_BATCH_VERB": task.verb,
         "UNET_BATCH_THREADS": str(max(2, threads)) if threads else "",
         "UNET_BATCH_GO_ON": task.go_on,
+        "UNET_BATCH_OUT": str(Path(task.out).absolute()) if task.out else "",
+        "UNET_BATCH_INTERFACE": config.interface or "",
     }
     return {key: value for key, value in words.items() if value}
