@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unet_batch.ingest.config import IngestConfig as IngestConfig
+    from unet_batch.ingest.mosaic.config import MosaicConfig as MosaicConfig
+    from unet_batch.ingest.mosaic.run import ingest_mosaic as ingest_mosaic
     from unet_batch.ingest.run import ingest as ingest
     from unet_batch.models.build import build as build
     from unet_batch.models.checkpoint import load_checkpoint as load_checkpoint
@@ -27,12 +29,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "IngestConfig": "unet_batch.ingest.config",
     "ModelSpec": "unet_batch.models.spec",
+    "MosaicConfig": "unet_batch.ingest.mosaic.config",
     "ObjectsConfig": "unet_batch.products.objects.config",
     "PredictConfig": "unet_batch.predict.config",
     "TrainConfig": "unet_batch.train.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
     "predict_many": "unet_batch.predict.many",
+    "ingest_mosaic": "unet_batch.ingest.mosaic.run",
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",
     "save_checkpoint": "unet_batch.models.checkpoint",

@@ -8,7 +8,7 @@ from rasterio.control import GroundControlPoint
 
 from tests.ingest.geo_files import GEO, ORIGIN, UTM, noise, real, write_scene
 from unet_batch.errors import FormatError, InputError
-from unet_batch.ingest import raster
+from unet_batch.ingest import optional, raster
 from unet_batch.ingest.config import IngestConfig
 from unet_batch.ingest.info import info
 from unet_batch.ingest.run import ingest
@@ -126,7 +126,7 @@ def test_an_overview_can_be_taken(tmp_path):
 
 def test_without_rasterio_a_note_says_what_is_lost(tmp_path, monkeypatch):
     path = write_scene(tmp_path / "scene.tif", noise((1, 20, 30)))
-    monkeypatch.setattr(raster.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional.importlib.util, "find_spec", lambda name: None)
     image, summary = ingested(path, tmp_path)
     assert image.georef is None
     assert "unet-batch[geo]" in summary.notes[-1]

@@ -7,6 +7,7 @@ import click
 FILE = "file"
 MODULES = {
     FILE: ("ingest_file", "One image file; `ingest SOURCE OUT` is short for it."),
+    "mosaic": ("ingest_mosaic", "Scenes, or fields of a stage scan, become one image."),
 }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
 from unet_batch.ingest.config import IngestConfig
 from unet_batch.ingest.geotiff import has_geo_tags, open_geotiff
-from unet_batch.ingest.raster import has_rasterio, is_remote
+from unet_batch.ingest.optional import has
+from unet_batch.ingest.raster import is_remote
 from unet_batch.ingest.reader import ArrangedReader
 
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -51,7 +52,7 @@ def _open_tiff(path: Path, config: IngestConfig) -> ArrangedReader:
     wanted = config.georeference and config.axes is None and not config.series
     if not wanted or not (config.crs or has_geo_tags(path)):
         return open_tiff(path, config)
-    if has_rasterio():
+    if has("rasterio"):
         return open_geotiff(path, config)
     reader = open_tiff(path, config)
     reader.notes += ("its place on the earth is left out; pip install 'unet-batch[geo]' keeps it",)

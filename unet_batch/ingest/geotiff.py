@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.ingest.config import IngestConfig
+from unet_batch.ingest.projection import crs_of, crs_text
 from unet_batch.ingest.raster import (
     OpenFiles,
     RasterFacts,
-    crs_of,
-    crs_text,
     facts_of,
     open_raster,
     opened,

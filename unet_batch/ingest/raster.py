@@ -1,9 +1,8 @@
 """Rasters through rasterio: opened, described, read with their masks. Local paths, s3://, https:// and /vsi.
 
-Knows no target grid and no Zarr. rasterio is an optional package; only this module and warp.py import it.
+Knows no target grid and no Zarr.
 """
 
-import importlib.util
 import threading
 import warnings
 from collections import OrderedDict
@@ -11,19 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
+from unet_batch.ingest.optional import rasterio_for
+from unet_batch.ingest.projection import crs_text, map_unit
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.tiling.box import Box
 
 if TYPE_CHECKING:
-    from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
 _OPEN_FILES = 64
@@ -72,20 +71,6 @@ class RasterFacts:
 def is_remote(path: str | Path) -> bool:
     """Whether GDAL, not the file system, finds ``path``."""
     return "://" in str(path) or str(path).startswith("/vsi")
-
-
-def has_rasterio() -> bool:
-    """Whether rasterio is installed."""
-    return importlib.util.find_spec("rasterio") is not None
-
-
-def rasterio_for(what: str) -> ModuleType:
-    """The module, or an InputError that says how to get it; ``what`` needs it."""
-    if not has_rasterio():
-        raise InputError(f"{what} needs rasterio; install it with: pip install 'unet-batch[geo]'")
-    import rasterio  # noqa: PLC0415 - an optional package
-
-    return cast("ModuleType", rasterio)
 
 
 @contextmanager
@@ -159,37 +144,9 @@ def facts_of(path: str, dataset: "DatasetReader") -> RasterFacts:
         nodata=_nodata(dataset, dtype),
         alpha=alpha,
         masked=alpha is not None or ("per_dataset" in masks and "nodata" not in masks),
-        unit=_unit(dataset.crs),
+        unit=map_unit(dataset.crs),
         levels=1 + overviews,
     )
-
-
-def crs_text(crs: "CRS") -> str:
-    """``AUTHORITY:NUMBER`` where this says all, else WKT2."""
-    rasterio = rasterio_for("a coordinate reference system")
-    authority = crs.to_authority()
-    if authority is not None and authority[1].isdigit():
-        code = f"{authority[0]}:{authority[1]}"
-        with rasterio.Env():
-            if rasterio.crs.CRS.from_string(code) == crs:
-                return code
-    return str(crs.to_wkt(version="WKT2_2019"))
-
-
-def crs_of(text: str, where: str) -> "CRS":
-    """The CRS that a person named, by code or WKT.
-
-    Raises:
-        InputError: nothing that PROJ knows.
-    """
-    rasterio = rasterio_for(where)
-    try:
-        return rasterio.crs.CRS.from_user_input(text)
-    except (rasterio.errors.CRSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"{where}: {text!r:.60} is no known CRS ({reason}); write it like EPSG:32633"
-        ) from None
 
 
 def read_bands(dataset: "DatasetReader", box: Box, bands: list[int]) -> NDArray[Any]:
@@ -290,10 +247,3 @@ def _nodata(dataset: "DatasetReader", dtype: np.dtype[Any]) -> float | None:
     limits = np.iinfo(dtype)
     fits = float(value).is_integer() and limits.min <= value <= limits.max
     return int(value) if fits else None
-
-
-def _unit(crs: Any) -> str | None:
-    if not crs or not crs.is_projected:
-        return None
-    unit: str = crs.linear_units.lower()
-    return {"metre": "meter", "meter": "meter", "foot": "foot"}.get(unit)

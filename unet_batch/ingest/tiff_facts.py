@@ -149,3 +149,27 @@ def _sized(sizes: dict[str, float]) -> PixelSize:
     """Only what can be true: positive and finite."""
     kept = {axis: size for axis, size in sizes.items() if np.isfinite(size) and size > 0}
     return kept, "micrometer" if kept else None
+
+
+def stage_positions(file: tifffile.TiffFile) -> list[tuple[float, float, bool] | None]:
+    """Where each image of an OME-TIFF lies on the stage: x, y, and whether they are micrometres.
+
+    OME's default unit, the reference frame, says nothing of lengths. None for an image without a position.
+    """
+    try:
+        # A stage scan's own files, which the person named; expat refuses entity bombs.
+        root = ET.fromstring(file.ome_metadata or "")  # noqa: S314
+    except ET.ParseError:
+        return []
+    return [_position(image.find("{*}Pixels/{*}Plane")) for image in root.findall("{*}Image")]
+
+
+def _position(plane: ET.Element | None) -> tuple[float, float, bool] | None:
+    if plane is None or plane.get("PositionX") is None or plane.get("PositionY") is None:
+        return None
+    scales = [_MICROMETRES.get(plane.get(f"Position{axis}Unit", "")) for axis in "XY"]
+    x, y = (
+        float(plane.get(f"Position{axis}", "nan")) * (scale or 1.0)
+        for axis, scale in zip("XY", scales, strict=True)
+    )
+    return (x, y, None not in scales) if np.isfinite(x + y) else None

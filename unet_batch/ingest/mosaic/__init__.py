@@ -1,0 +1,1 @@
+"""mosaic: many scenes on one grid become one image, block by block."""
