@@ -29,7 +29,7 @@ def list_scenes(paths: Sequence[str | Path], index: str | Path | None) -> tuple[
     """All scenes in the order given, each once. A folder stands for the TIFFs in it.
 
     Raises:
-        MissingError, FormatError: a path or index that is not there, or an index that cannot be read.
+        MissingError, FormatError: an index that is not there or cannot be read.
         InputError: no scene at all.
     """
     listed = [scene for path in paths for scene in _expanded(str(path))]
@@ -64,12 +64,8 @@ def read_index(path: Path) -> list[Listed]:
 
 
 def _expanded(path: str) -> list[Listed]:
-    if is_remote(path):
-        return [Listed(path)]
     local = Path(path)
-    if not local.exists():
-        raise MissingError(f"{path}: no such scene; check the path")
-    if not local.is_dir():
+    if is_remote(path) or not local.is_dir():
         return [Listed(path)]
     inside = sorted(file for file in local.iterdir() if file.suffix.lower() in SUFFIXES)
     if not inside:

@@ -140,7 +140,8 @@ def _extents(
     side = BLOCK[2]
     while side > SMALLEST_BLOCK and side**2 * channels * np.dtype(dtype).itemsize > BLOCK_BYTES:
         side //= 2
-    wanted = IngestConfig(block=config.block or (side, side), chunk=config.chunk)
+    block = config.block or side
+    wanted = IngestConfig(block=(block, block) if isinstance(block, int) else block, chunk=config.chunk)
     cut = Blocking.of("mosaic", "tzyx"[-ndim:], shape, wanted)
     if cut.dims != 2:
         raise InputError(
