@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from unet_batch.products.evaluate import evaluate as evaluate
     from unet_batch.products.objects.config import ObjectsConfig as ObjectsConfig
     from unet_batch.products.objects.run import objects as objects
+    from unet_batch.train.config import TrainConfig as TrainConfig
+    from unet_batch.train.run import train as train
 
 __version__ = "0.1.0"
 

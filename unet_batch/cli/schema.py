@@ -1,32 +1,32 @@
 """``unet-batch schema``."""
 
+import importlib
+
 import click
 
 from unet_batch.cli import options
 from unet_batch.config import Config
 
+KINDS = {
+    "cluster": "unet_batch.cluster.slurm.config.SlurmConfig",
+    "ingest": "unet_batch.ingest.config.IngestConfig",
+    "model": "unet_batch.models.spec.ModelSpec",
+    "mosaic": "unet_batch.ingest.mosaic.config.MosaicConfig",
+    "objects": "unet_batch.products.objects.config.ObjectsConfig",
+    "predict": "unet_batch.predict.config.PredictConfig",
+    "train": "unet_batch.train.config.TrainConfig",
+}
+
 
 @click.command()
-@click.argument("kind", type=click.Choice(["cluster", "ingest", "model", "objects", "predict"]))
+@click.argument("kind", type=click.Choice(sorted(KINDS)))
 def command(kind: str) -> None:
     """Print the JSON schema of what the YAML of KIND may say."""
-    from unet_batch.cluster.slurm.config import SlurmConfig  # noqa: PLC0415 - imported when it runs
-    from unet_batch.ingest.config import IngestConfig  # noqa: PLC0415
-@click.argument("kind", type=click.Choice(["ingest", "model", "mosaic", "objects", "predict"]))
-def command(kind: str) -> None:
-    """Print the JSON schema of what the YAML of KIND may say."""
-    from unet_batch.ingest.config import IngestConfig  # noqa: PLC0415 - imported when it runs
-    from unet_batch.ingest.mosaic.config import MosaicConfig  # noqa: PLC0415
-    from unet_batch.models.spec import ModelSpec  # noqa: PLC0415
-    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
-    from unet_batch.products.objects.config import ObjectsConfig  # noqa: PLC0415
+    options.echo_json(settings_of(kind).model_json_schema())
 
-    kinds: dict[str, type[Config]] = {
-        "cluster": SlurmConfig,
-        "ingest": IngestConfig,
-        "model": ModelSpec,
-        "mosaic": MosaicConfig,
-        "objects": ObjectsConfig,
-        "predict": PredictConfig,
-    }
-    options.echo_json(kinds[kind].model_json_schema())
+
+def settings_of(kind: str) -> type[Config]:
+    """The class that says what a YAML of ``kind`` may say."""
+    home, name = KINDS[kind].rsplit(".", 1)
+    found: type[Config] = getattr(importlib.import_module(home), name)
+    return found
