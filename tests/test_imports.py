@@ -30,6 +30,7 @@ NO_TORCH = [
     "unet_batch.predict.request",
     "unet_batch.predict.status",
     "unet_batch.products.evaluate",
+    "unet_batch.products.export.run",
     "unet_batch.schedule.dask",
     "unet_batch.store.masks",
     "unet_batch.train.config",

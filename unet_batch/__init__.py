@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from unet_batch.predict.status import status as status
     from unet_batch.predict.verify import verify as verify
     from unet_batch.products.evaluate import evaluate as evaluate
+    from unet_batch.products.export.config import ExportConfig as ExportConfig
+    from unet_batch.products.export.run import export as export
     from unet_batch.products.objects.config import ObjectsConfig as ObjectsConfig
     from unet_batch.products.objects.run import objects as objects
     from unet_batch.train.config import TrainConfig as TrainConfig
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ExportConfig": "unet_batch.products.export.config",
     "IngestConfig": "unet_batch.ingest.config",
     "ModelSpec": "unet_batch.models.spec",
     "MosaicConfig": "unet_batch.ingest.mosaic.config",
@@ -38,6 +41,7 @@ _HOMES = {
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
     "predict_many": "unet_batch.predict.many",
+    "export": "unet_batch.products.export.run",
     "ingest_mosaic": "unet_batch.ingest.mosaic.run",
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",

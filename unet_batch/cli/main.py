@@ -16,6 +16,7 @@ VERBS = {
     "cancel": "End a SLURM job.",
     "cluster": "What a SLURM cluster has and lacks.",
     "evaluate": "Scores of masks against known labels.",
+    "export": "Masks as GeoTIFF, OME-TIFF or polygons.",
     "info": "What an image is, without reading its pixels.",
     "ingest": "A foreign image file becomes OME-Zarr.",
     "jobs": "SLURM jobs of this program, and how far they are.",

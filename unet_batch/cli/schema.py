@@ -9,6 +9,7 @@ from unet_batch.config import Config
 
 KINDS = {
     "cluster": "unet_batch.cluster.slurm.config.SlurmConfig",
+    "export": "unet_batch.products.export.config.ExportConfig",
     "ingest": "unet_batch.ingest.config.IngestConfig",
     "model": "unet_batch.models.spec.ModelSpec",
     "mosaic": "unet_batch.ingest.mosaic.config.MosaicConfig",

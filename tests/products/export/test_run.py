@@ -1,0 +1,195 @@
+"""An export as a run: stopped and resumed, begun anew, refused; the output is there only when it is whole."""
+
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from tests.cli.program import call
+from tests.products.export.stores import UTM, blobs, store_masks
+from unet_batch.drive.hooks import Hooks
+from unet_batch.errors import DamageError, InputError, MissingError, OutputError
+from unet_batch.products.export.config import ExportConfig
+from unet_batch.products.export.raster import product as raster_product
+from unet_batch.products.export.run import export
+from unet_batch.store.masks import Masks
+
+CONFIG = ExportConfig(workers=0, tile=64, part=128, block=50)
+OUTPUTS = ["m.tif", "parts", "m.ome.tif", "m.geojson", "m.parquet", "m.gpkg"]
+
+
+@pytest.fixture
+def masks(tmp_path):
+    return store_masks(tmp_path / "masks.zarr", blobs(150, 600))
+
+
+def after(count):
+    """Hooks that stop once ``count`` blocks are done, and what they saw."""
+    seen = []
+    return Hooks(
+        lambda event, _: seen.append(event.number) if event else None, lambda: len(seen) >= count
+    ), seen
+
+
+def content(path):
+    """Bytes of a file, or of all files of a folder; without what is different in each writing."""
+    if path.is_dir():
+        return {file.name: file.read_bytes() for file in path.iterdir()}
+    found = path.read_bytes()
+    start = found.find(b"urn:uuid:")
+    return found if start < 0 else found[:start] + found[start + 45 :]
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_stopped_export_goes_on(tmp_path, masks, name):
+    hooks, seen = after(2)
+    stopped = export(masks, tmp_path / name, CONFIG, hooks=hooks)
+    assert (stopped.finished, stopped.bytes, len(seen)) == (False, 0, 2)
+    assert not (tmp_path / name).exists()
+    hooks, more = after(10**6)
+    finished = export(masks, tmp_path / name, CONFIG, hooks=hooks)
+    assert finished.finished
+    assert len(seen) + len(more) == finished.blocks
+    (tmp_path / "other").mkdir()
+    whole = export(masks, tmp_path / "other" / name, CONFIG)
+    assert replace(whole, output="", seconds=0) == replace(finished, output="", seconds=0)
+    if name != "m.gpkg":  # a database notes when it was written
+        assert content(tmp_path / name) == content(tmp_path / "other" / name)
+    assert not list(tmp_path.glob("*.work"))
+
+
+@pytest.mark.parametrize("name", ["m.tif", "m.geojson"])
+def test_workers_give_the_same_bytes(tmp_path, masks, name):
+    export(masks, tmp_path / name, CONFIG)
+    by_workers = CONFIG.model_copy(update={"workers": 2, "overwrite": True})
+    serial = content(tmp_path / name)
+    export(masks, tmp_path / name, by_workers)
+    assert content(tmp_path / name) == serial
+
+
+def test_other_settings_begin_anew(tmp_path, masks):
+    hooks, _ = after(3)
+    export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks)
+    hooks, seen = after(10**6)
+    other = CONFIG.model_copy(update={"connectivity": 8})
+    assert len(seen) == 0
+    assert export(masks, tmp_path / "m.geojson", other, hooks=hooks).blocks == len(seen)
+
+
+def test_a_changed_mask_begins_anew(tmp_path, masks):
+    hooks, _ = after(3)
+    export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks)
+    Masks.open(masks).stamp({"repaired": 1})
+    hooks, seen = after(10**6)
+    assert export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks).blocks == len(seen)
+
+
+def test_progress_counts_all_blocks_once(tmp_path, masks):
+    seen = []
+    hooks = Hooks(lambda event, progress: seen.append((event, progress)))
+    found = export(masks, tmp_path / "m.tif", CONFIG, hooks=hooks)
+    blocks = [progress for event, progress in seen if event is not None]
+    assert [one.blocks_done for one in blocks] == list(range(1, found.blocks + 1))
+    assert {one.blocks_total for one in blocks} == {found.blocks}
+    assert all(a.pixels < b.pixels and a.seconds <= b.seconds for a, b in pairwise(blocks))
+    assert seen[-1][1].message == "joining the pieces"
+
+
+def test_an_error_while_joining_leaves_the_old_output(tmp_path, masks, monkeypatch):
+    (tmp_path / "m.tif").write_text("old")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    again = CONFIG.model_copy(update={"overwrite": True})
+    with monkeypatch.context() as patch:
+        patch.setattr(raster_product, "write_cog", full)
+        with pytest.raises(OutputError, match="full; free space"):
+            export(masks, tmp_path / "m.tif", again)
+    assert (tmp_path / "m.tif").read_text() == "old"
+    hooks, seen = after(10**6)
+    assert export(masks, tmp_path / "m.tif", again, hooks=hooks).finished
+    assert seen == []  # all pieces were there
+    assert (tmp_path / "m.tif").read_bytes()[:4] == b"II*\0"
+
+
+def test_damage_is_told_and_can_be_mended(tmp_path, masks):
+    shard = masks / "0" / "c" / "0" / "0"
+    good = shard.read_bytes()
+    shard.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
+    with pytest.raises(DamageError, match=r"blocks could not be exported.*damaged"):
+        export(masks, tmp_path / "m.geojson", CONFIG)
+    assert not (tmp_path / "m.geojson").exists()
+    shard.write_bytes(good)
+    assert export(masks, tmp_path / "m.geojson", CONFIG).finished
+
+
+def test_an_output_that_is_there_is_kept(tmp_path, masks):
+    (tmp_path / "m.tif").write_text("mine")
+    with pytest.raises(
+        OutputError, match="exists already; choose another output, remove it or give --overwrite"
+    ):
+        export(masks, tmp_path / "m.tif", CONFIG)
+    assert (tmp_path / "m.tif").read_text() == "mine"
+
+
+def test_parts_are_overwritten_whole(tmp_path, masks):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "old.tif").write_text("old")
+    export(masks, tmp_path / "parts", CONFIG.model_copy(update={"overwrite": True}))
+    assert not (tmp_path / "parts" / "old.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [("m.xyz", "what to write"), ("none/m.tif", "the folder .* does not exist"), ("m.work/", None)],
+)
+def test_names(tmp_path, masks, out, says):
+    if says is None:
+        assert export(masks, f"{tmp_path}/{out}", CONFIG).kind == "parts"
+        return
+    with pytest.raises((InputError, OutputError), match=says):
+        export(masks, tmp_path / out, CONFIG)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["masks.zarr"]
+
+
+def test_masks_that_are_none(tmp_path):
+    with pytest.raises(MissingError):
+        export(tmp_path / "none.zarr", tmp_path / "m.tif", CONFIG)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_masks_that_are_not_finished(tmp_path, masks):
+    Masks.open(masks).stamp({"plan": {}, "finished": False})
+    with pytest.raises(InputError, match="is not finished; run its `unet-batch predict` again"):
+        export(masks, tmp_path / "m.tif", CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [("m.tif", "rasterio", "geo"), ("m.parquet", "pyarrow", "products"), ("m.gpkg", "pyogrio", "products")],
+)
+def test_a_missing_library_is_one_line(tmp_path, monkeypatch, name, library, extra):
+    store_masks(tmp_path / "m", blobs(70, 70), georef=UTM)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(InputError, match=rf"needs {library}; run: pip install 'unet-batch\[{extra}\]'"):
+        export(tmp_path / "m", tmp_path / name, CONFIG)
+    assert not (tmp_path / name).exists()
+
+
+def test_by_command(tmp_path, masks, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--set", "workers=0", "--set", "tile=64"]
+    said = call("export", "masks.zarr", "m.tif", *words, "--quiet")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("m.tif: cog, ")
+    assert call("export", "masks.zarr", "m.tif", *words).refusal.startswith("m.tif: exists already")
+    told = call(
+        "export", "masks.zarr", "m.tif", *words, "--quiet", "--overwrite", "--kind", "gpkg", "--json"
+    ).json
+    assert (told["kind"], told["finished"]) == ("gpkg", True)
+    assert told["features"] > 10
+    said = call("export", "masks.zarr", "m.geojson", *words, "--json-lines")
+    assert said.out.splitlines()[-1].startswith('{"event": "summary"')
+    assert call("export", "masks.zarr", "x.tif", "--set", "tile=100").refusal.startswith("--set: `tile`")

@@ -1,0 +1,115 @@
+"""What a GeoTIFF's tags say of a mask: place on the earth, colours, class names, no data. Writes no file."""
+
+from io import BytesIO
+from xml.sax.saxutils import escape
+
+import numpy as np
+
+from unet_batch.errors import InputError
+from unet_batch.products.export.extras import needed
+from unet_batch.products.export.raster.codec import compression_tag
+from unet_batch.products.export.raster.tiff import ASCII, DOUBLE, LONG, RATIONAL, SHORT, Tag
+from unet_batch.products.export.view import View
+from unet_batch.store.georef import GeoReference
+
+_PALETTE, _MIN_IS_BLACK = 3, 1
+_FORMATS = {"u": 1, "f": 3}
+_GEO_TAGS = {33550: DOUBLE, 33922: DOUBLE, 34264: DOUBLE, 34735: SHORT, 34736: DOUBLE, 34737: ASCII}
+_CENTIMETRE = 3
+
+
+def pixel_tags(view: View, tile: int, compression: str) -> list[Tag]:
+    """Of every page: how its pixels are stored, coloured, and which of them are none."""
+    bits = view.dtype.itemsize * 8
+    coloured = view.classes is not None
+    tags = [
+        Tag(258, SHORT, [bits] * view.channels),
+        Tag(259, SHORT, compression_tag(compression)),
+        Tag(262, SHORT, _PALETTE if coloured else _MIN_IS_BLACK),
+        Tag(277, SHORT, view.channels),
+        Tag(284, SHORT, 1),
+        Tag(322, LONG, tile),
+        Tag(323, LONG, tile),
+        Tag(339, SHORT, [_FORMATS[view.dtype.kind]] * view.channels),
+        Tag(42113, ASCII, nodata(view)),
+    ]
+    if coloured:
+        tags.append(Tag(320, SHORT, colour_map(view)))
+    if view.channels > 1:
+        tags.append(Tag(338, SHORT, [0] * (view.channels - 1)))
+    return tags
+
+
+def image_tags(view: View, georef: GeoReference | None) -> list[Tag]:
+    """Of the first page: names, and where it lies."""
+    tags = [Tag(42112, ASCII, gdal_metadata(view)), Tag(305, ASCII, "unet-batch")]
+    if georef is not None:
+        return tags + geo_tags(georef)
+    if view.micrometres is not None:
+        for code, axis in ((282, "x"), (283, "y")):
+            per_centimetre = round(1e4 / view.micrometres[axis] * 1000)
+            tags.append(Tag(code, RATIONAL, [per_centimetre, 1000]))
+        tags.append(Tag(296, SHORT, _CENTIMETRE))
+    return tags
+
+
+def nodata(view: View) -> str:
+    """The value without data as text."""
+    return "nan" if np.isnan(view.fill) else str(int(view.fill))
+
+
+def colour_map(view: View) -> list[int]:
+    """Red, green and blue of every value, 0 to 65535; black where there is no class."""
+    table = np.zeros((3, 256**view.dtype.itemsize), np.int64)
+    colours = np.array(view.colours, np.int64)[:, :3].T
+    table[:, : colours.shape[1]] = colours * 257
+    return [int(value) for value in table.reshape(-1)]
+
+
+def gdal_metadata(view: View) -> str:
+    """The XML in which GDAL keeps items of an image and of its bands."""
+    items = [
+        f'<Item name="DESCRIPTION" sample="{i}" role="description">{escape(name)}</Item>'
+        for i, name in enumerate(view.bands)
+    ]
+    names = [f'<Item name="CLASS_{i}">{escape(name)}</Item>' for i, name in enumerate(view.classes or ())]
+    return "<GDALMetadata>" + "".join([*names, *items]) + "</GDALMetadata>"
+
+
+def category_xml(view: View) -> str:
+    """``CategoryNames`` as GDAL reads them in a sidecar or a VRT; empty where values are no classes."""
+    if view.classes is None:
+        return ""
+    names = "".join(f"<Category>{escape(name)}</Category>" for name in view.classes)
+    return f"<CategoryNames>{names}</CategoryNames>"
+
+
+def sidecar(view: View) -> str:
+    """What GDAL looks for in FILE.aux.xml: class names have no place in a TIFF."""
+    return f'<PAMDataset><PAMRasterBand band="1">{category_xml(view)}</PAMRasterBand></PAMDataset>\n'
+
+
+def geo_tags(georef: GeoReference) -> list[Tag]:
+    """The GeoTIFF tags of a place, as GDAL itself writes them into an image of one pixel.
+
+    Raises:
+        InputError: rasterio is missing, or a CRS that it does not know.
+    """
+    with needed("geo", "a GeoTIFF with a coordinate reference system"):
+        import rasterio  # noqa: PLC0415 - an extra
+        from rasterio.errors import RasterioError  # noqa: PLC0415
+    import tifffile  # noqa: PLC0415 - only where there is a place
+
+    try:
+        with rasterio.MemoryFile() as memory:
+            profile = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"}
+            place = rasterio.Affine(*georef.transform)
+            with memory.open(**profile, crs=georef.crs, transform=place):
+                pass
+            content = memory.read()
+    except (RasterioError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"CRS {georef.crs:.60}: cannot be written to a GeoTIFF ({reason})") from None
+    with tifffile.TiffFile(BytesIO(content)) as tiff:
+        stored = tiff.pages.first.tags
+        return [Tag(code, kind, stored[code].value) for code, kind in _GEO_TAGS.items() if code in stored]

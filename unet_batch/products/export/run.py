@@ -1,0 +1,150 @@
+"""`export`: a mask store as a file that other programs open, whole or not at all."""
+
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import unet_batch
+from unet_batch.drive.config import DriveConfig
+from unet_batch.drive.hooks import Hooks, Progress
+from unet_batch.drive.workers import workers
+from unet_batch.errors import OutputError
+from unet_batch.products.export.config import ExportConfig
+from unet_batch.products.export.kinds import kind_of
+from unet_batch.products.export.product import Joined, Product
+from unet_batch.products.export.raster.product import Raster
+from unet_batch.products.export.vector.product import Polygons
+from unet_batch.products.export.view import View
+from unet_batch.products.export.workplace import Pass, Workplace
+from unet_batch.store.door import writing
+
+# Processes that start take seconds: fewer blocks than this are done sooner here.
+_FEWEST_BLOCKS_FOR_WORKERS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What an export did.
+
+    Attributes:
+        finished: false where it was stopped; the same call goes on.
+        blocks: blocks in all.
+        features: polygons written, None of rasters.
+        bytes: size of the output.
+    """
+
+    output: str
+    kind: str
+    finished: bool
+    blocks: int
+    features: int | None
+    bytes: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return asdict(self)
+
+
+def export(
+    masks: str | Path, out: str | Path, config: ExportConfig | None = None, *, hooks: Hooks = Hooks()
+) -> ExportSummary:
+    """Write the mask store ``masks`` to ``out``, in memory that does not depend on its size.
+
+    Blocks are done as a prediction's are. Their pieces lie in ``OUT.work`` until all are there; after a stop
+    or a kill the same call goes on from them.
+
+    Args:
+        masks: finished masks.
+        out: ``.tif`` (COG), ``.ome.tif``, ``.geojson``, ``.parquet``, ``.gpkg``, or a folder for COG parts.
+        config: settings.
+        hooks: to watch the run and to end it early.
+
+    Raises:
+        UnetBatchError: masks, settings or an output that cannot be used.
+    """
+    began, config = time.perf_counter(), config or ExportConfig()
+    kind, out = kind_of(str(out), config), Path(out)
+    _refuse(out, overwrite=config.overwrite)
+    view = View.open(str(masks), _layer(kind, config), None if kind == "ome-tiff" else config.plane)
+    product: Product
+    if kind == "cog" or kind == "parts" or kind == "ome-tiff":  # noqa: PLR1714 - mypy narrows by these
+        product = Raster(kind, view, config)
+    else:
+        product = Polygons.of(kind, view, config)
+    place = Workplace.open(out, _request(view, kind, config))
+    passes = product.passes(place.folder)
+    summary = ExportSummary(str(out), kind, False, sum(len(one.grid) for one in passes), None, 0, 0.0)
+    with workers(config, _worker_count(config, passes), _threads(config)) as crew:
+        finished = place.run(passes, crew.execute, hooks)
+    if finished:
+        hooks.observe(None, Progress(0, 0, 0, 0.0, "joining the pieces"))
+        joined = _publish(product, place, out, kind)
+        summary = replace(summary, finished=True, features=joined.features, bytes=_size(out))
+    return replace(summary, seconds=time.perf_counter() - began)
+
+
+def _publish(product: Product, place: Workplace, out: Path, kind: str) -> Joined:
+    """The output, made in the work folder and renamed into its place when it is whole."""
+    target = place.folder / f"whole.{kind}"
+    with writing(str(out)):
+        if target.exists():  # a kill while joining
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+        joined = product.join(place.folder, target)
+        if out.is_dir():
+            shutil.rmtree(out)
+        for suffix, text in joined.sidecars.items():
+            out.with_name(out.name + suffix).write_text(text, encoding="utf-8")
+        target.replace(out)
+    place.discard()
+    return joined
+
+
+def _layer(kind: str, config: ExportConfig) -> str:
+    return config.layer if kind in {"cog", "parts", "ome-tiff"} else "labels"
+
+
+def _refuse(out: Path, *, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out}: exists already; choose another output, remove it or give --overwrite")
+    if not out.absolute().parent.is_dir():
+        raise OutputError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
+
+
+def _request(view: View, kind: str, config: ExportConfig) -> dict[str, Any]:
+    """What decides the pieces: another request must not go on with them."""
+    store, digest = Path(view.masks.path), hashlib.sha256()
+    for file in (store / "zarr.json", store / "ledger" / "zarr.json"):
+        digest.update(file.read_bytes() if file.exists() else b"")
+    elsewhere = {*DriveConfig.model_fields, "overwrite"}
+    return {
+        "masks": str(store.resolve()),
+        "state": digest.hexdigest(),
+        "kind": kind,
+        "settings": config.model_dump(mode="json", exclude=elsewhere),
+        "version": unet_batch.__version__,
+    }
+
+
+def _worker_count(config: ExportConfig, passes: list[Pass]) -> int:
+    if config.workers != "auto":
+        return config.workers
+    blocks = max(len(one.grid) for one in passes)
+    return 0 if blocks < _FEWEST_BLOCKS_FOR_WORKERS else min(blocks, _cores())
+
+
+def _threads(config: ExportConfig) -> int:
+    return 1 if config.threads == "auto" else config.threads
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _size(out: Path) -> int:
+    files = [file for file in out.rglob("*") if file.is_file()] if out.is_dir() else [out]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,145 @@
+"""Polygons as products: GeoJSON, GeoParquet or GeoPackage, of the same traced blocks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from unet_batch.errors import InputError, UnetBatchError
+from unet_batch.products.export.config import ExportConfig
+from unet_batch.products.export.measure import Measure
+from unet_batch.products.export.product import Joined
+from unet_batch.products.export.vector.block import Tracing
+from unet_batch.products.export.vector.fragments import Fragments
+from unet_batch.products.export.vector.geojson import GeoJson
+from unet_batch.products.export.vector.place import LONGITUDE_LATITUDE, Place
+from unet_batch.products.export.vector.regions import OTHER, Selection
+from unet_batch.products.export.vector.sink import Legend, Sink
+from unet_batch.products.export.vector.stitch import stitched
+from unet_batch.products.export.vector.tables import ArrowPieces, GeoPackage, GeoParquet
+from unet_batch.products.export.vector.work import FOLDER, PolygonsWork, features_path, fragments_path
+from unet_batch.products.export.view import View
+from unet_batch.products.export.workplace import Pass
+from unet_batch.store.image import Image
+from unet_batch.tiling import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """The polygons of a view, traced as settings say, for a sink."""
+
+    view: View
+    config: ExportConfig
+    selections: tuple[Selection, ...]
+    measure: Measure
+    sink: Sink
+
+    @classmethod
+    def of(cls, kind: Literal["geojson", "parquet", "gpkg"], view: View, config: ExportConfig) -> "Polygons":
+        """Polygons of the classes that the settings ask for.
+
+        Raises:
+            InputError: masks without classes, classes that they do not have, or a missing library.
+        """
+        if view.masks.layout.kind == "regression":
+            raise InputError(f"{view.masks.path}: holds values, not classes; polygons need masks of classes")
+        measure = Measure.of(view)
+        return cls(view, config, _selections(view, config), measure, _sink(kind, view, config, measure))
+
+    @property
+    def grid(self) -> Grid:
+        """The blocks; axes selection, y, x."""
+        block = (1, self.config.block, self.config.block)
+        shape = (len(self.selections), *self.view.shape)
+        return Grid(shape, block, block, block, (0, 0, 0), (0, 0, 0), (1, 1, 1))
+
+    def passes(self, folder: Path) -> list[Pass]:
+        """One pass."""
+        tracing = Tracing(self.view.shape[1], self.config.connectivity, self.config.tolerance)
+        work = PolygonsWork(self.view, self.grid, self.selections, tracing, self.measure, self.sink, folder)
+        return [Pass(FOLDER, self.grid, work)]
+
+    def join(self, folder: Path, target: Path) -> Joined:
+        """Finished features of all blocks, then those stitched together."""
+        return Joined({}, self.sink.join(target, self._pieces(folder)))
+
+    def _pieces(self, folder: Path) -> Iterator[bytes]:
+        for number in range(len(self.grid)):
+            yield features_path(folder, number).read_bytes()
+        channels, rows, columns = self.grid.counts
+        for channel in range(channels):
+
+            @lru_cache(maxsize=2 * columns + 2)
+            def load(number: int, first: int = channel * rows * columns) -> Fragments:
+                return Fragments.load(fragments_path(folder, first + number))
+
+            for features in stitched(load, (rows, columns), self.config.connectivity):
+                yield self.sink.encode(features)
+
+
+def _selections(view: View, config: ExportConfig) -> tuple[Selection, ...]:
+    names = view.masks.layout.names
+    wanted = _wanted(view, config)
+    if view.masks.layout.kind == "multiclass":
+        return (Selection(0, tuple(i if i in wanted else OTHER for i in range(len(names)))),)
+    return tuple(Selection(channel, (OTHER, channel)) for channel in wanted)
+
+
+def _wanted(view: View, config: ExportConfig) -> list[int]:
+    names = view.masks.layout.names
+    if config.classes is None:
+        return [i for i, name in enumerate(names) if name.lower() != "background"]
+    known: dict[int | str, int] = {name: i for i, name in enumerate(names)}
+    known.update({i: i for i in range(len(names))})
+    for one in config.classes:
+        if one not in known:
+            raise InputError(f"{view.masks.path}: has no class {one!r}; choose among {', '.join(names)}")
+    return sorted({known[one] for one in config.classes})
+
+
+def _sink(kind: str, view: View, config: ExportConfig, measure: Measure) -> Sink:
+    legend = Legend(
+        names=view.masks.layout.names,
+        colours=view.colours,
+        measure=measure,
+        place=Place.of(view.georef),
+        min_area=config.min_area,
+        multi=config.connectivity == 8,
+        confidence="confidence" in view.masks.layers,
+    )
+    if kind != "geojson":
+        pieces = ArrowPieces(legend)
+        return GeoParquet(pieces) if kind == "parquet" else GeoPackage(pieces)
+    flavour = config.flavour
+    if flavour == "auto":
+        flavour = "qupath" if view.georef is None else "rfc7946"
+    if flavour == "qupath":
+        return GeoJson(replace(legend, place=Place.of(None, _slide_pixels(view))), config.object_type)
+    if view.georef is None:
+        raise InputError(
+            f"{view.masks.path}: has no place on the earth, which RFC 7946 needs; use --set flavour=qupath"
+        )
+    place = replace(legend.place, target=LONGITUDE_LATITUDE, digits=config.digits)
+    return GeoJson(replace(legend, place=place))
+
+
+def _slide_pixels(view: View) -> float:
+    """Pixels of the slide at level 0 for each of the mask's, which may be of a coarser level.
+
+    Raises:
+        InputError: a mask of a coarser level whose image is gone.
+    """
+    attributes = view.masks.attributes
+    level = attributes.get("plan", {}).get("image", {}).get("level", 0)
+    if not level:
+        return 1.0
+    path = attributes.get("provenance", {}).get("image", "")
+    try:
+        factor = Image.open(path).levels[level].factor
+    except (UnetBatchError, IndexError) as error:
+        raise InputError(
+            f"{view.masks.path}: is of level {level} of {path or 'its image'}, which cannot be opened "
+            f"({error}); put the image back, so that QuPath's pixels are known"
+        ) from None
+    return float(factor[-1])

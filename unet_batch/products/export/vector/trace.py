@@ -1,0 +1,108 @@
+"""Trace: the outlines of the regions of one block, along the edges of its pixels, exactly.
+
+Around a vertex lie four pixels, and up to four edges leave it; each edge has its own pixel on its right::
+
+      NW | NE          E runs along the top of SE, S along the right of SW,
+      ---+---          W along the bottom of NW, N along the left of NE
+      SW | SE
+
+Vertices are kept where an outline turns, and where three or four edges meet: so neighbours share all of
+their vertices, and what is done to a shared line can be done to both sides of it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.products.export.vector.rings import Ints, Rings, cycles
+
+EAST, SOUTH, WEST, NORTH = range(4)
+Pixels = NDArray[np.integer]
+Corners = tuple[Pixels, Pixels, Pixels, Pixels]
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The four pixels around vertices, as the pixel right of the edge that leaves each vertex E, S, W, N."""
+
+    right: Corners
+
+    @classmethod
+    def every_vertex(cls, padded: Pixels) -> "Around":
+        """Of all (h + 1, w + 1) vertices of a block of (h + 2, w + 2) pixels with a rim."""
+        return cls((padded[1:, 1:], padded[1:, :-1], padded[:-1, :-1], padded[:-1, 1:]))
+
+    def at(self, positions: Ints) -> "Around":
+        """Of the vertices at flat ``positions``."""
+        east, south, west, north = (pixels.reshape(-1)[positions] for pixels in self.right)
+        return Around((east, south, west, north))
+
+    def left(self, direction: int) -> Pixels:
+        """The pixel left of the edge that leaves in ``direction``."""
+        return self.right[(direction - 1) % 4]
+
+    def edge(self, direction: int) -> NDArray[np.bool_]:
+        """Whether the pixels on both sides of that edge differ."""
+        return np.asarray(self.right[direction] != self.left(direction))
+
+    def corners(self) -> NDArray[np.bool_]:
+        """Where an outline turns, or three or four edges meet."""
+        east, south, west, north = (self.edge(direction) for direction in range(4))
+        return (north ^ south) | (west ^ east) | (north & west)
+
+    def turns(self) -> NDArray[np.int64]:
+        """(V, 4) direction in which the outline goes on that arrives heading E, S, W or N.
+
+        Where its own region also lies ahead to the left, across the vertex, the outline takes that side.
+        """
+        onward = np.empty((len(self.right[EAST]), 4), np.int64)
+        for heading in range(4):
+            own = self.right[(heading + 1) % 4]
+            onward[:, heading] = (heading + 1) % 4
+            onward[own == self.right[heading], heading] = heading
+            onward[own == self.left(heading), heading] = (heading - 1) % 4
+        return onward
+
+
+def trace(labels: Pixels, also: NDArray[np.bool_]) -> Rings:
+    """All rings of the regions numbered 1, 2, ... in a block; owners are the numbers less one.
+
+    Args:
+        labels: (h, w), each region connected by its pixels' sides; 0 is traced by nobody.
+        also: (h + 1, w + 1) vertices to keep wherever an outline runs over them.
+    """
+    around = Around.every_vertex(np.pad(labels, 1))
+    kept = around.corners() | (also & _on_an_edge(around))
+    positions = np.flatnonzero(kept)
+    here = around.at(positions)
+    y, x = np.divmod(positions, labels.shape[1] + 1)
+    owners = np.stack([pixels * here.edge(d) for d, pixels in enumerate(here.right)], axis=1)
+    ahead = _next_kept(x)
+    successor = 4 * ahead + np.take_along_axis(here.turns()[ahead], np.arange(4)[None, :, None], 2)[..., 0]
+    order, offsets = cycles(successor.reshape(-1), np.flatnonzero(owners))
+    vertex = order // 4
+    return Rings(
+        np.column_stack((x[vertex], y[vertex])),
+        offsets,
+        owners.reshape(-1)[order[offsets[:-1]]].astype(np.int64) - 1,
+    )
+
+
+def _on_an_edge(around: Around) -> NDArray[np.bool_]:
+    return around.edge(EAST) | around.edge(SOUTH) | around.edge(WEST) | around.edge(NORTH)
+
+
+def _next_kept(x: Ints) -> Ints:
+    """(V, 4) the kept vertex that an edge leaving each one E, S, W or N arrives at, in raster order.
+
+    Between two kept vertices an outline runs straight, so the next on the same line is where it arrives.
+    """
+    count = len(x)
+    ahead = np.zeros((count, 4), np.int64)
+    ahead[:-1, EAST] = np.arange(1, count)
+    ahead[1:, WEST] = np.arange(count - 1)
+    by_column = np.argsort(x, kind="stable")
+    ahead[by_column[:-1], SOUTH] = by_column[1:]
+    ahead[by_column[1:], NORTH] = by_column[:-1]
+    return ahead

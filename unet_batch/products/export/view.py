@@ -1,0 +1,163 @@
+"""View: what of a mask store is exported, as planes of pixels with channels. Reads; writes nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.errors import InputError
+from unet_batch.store import ome
+from unet_batch.store.georef import GeoReference
+from unet_batch.store.layer import Halve
+from unet_batch.store.masks import Masks
+from unet_batch.store.masks_layout import LABELS
+from unet_batch.store.pyramid import halve_labels, halve_mean
+from unet_batch.tiling.box import Box
+
+Colours = tuple[tuple[int, int, int, int], ...]
+_MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A layer of a mask store, cut into planes of the axes y and x.
+
+    Args:
+        masks: the store.
+        layer: which of its layers.
+        chosen: index of the one plane, for each axis before y; None takes all planes.
+    """
+
+    masks: Masks
+    layer: str = LABELS
+    chosen: tuple[int, ...] | None = None
+
+    @classmethod
+    def open(cls, path: str, layer: str = LABELS, plane: Mapping[str, int] | None = None) -> "View":
+        """The view of the store at ``path``; of one plane, or of all where ``plane`` is None.
+
+        Raises:
+            MissingError, FormatError: no mask store there.
+            InputError: an unfinished store, or a layer or plane that it does not have.
+        """
+        masks = Masks.open(path)
+        if "plan" in masks.attributes and not masks.attributes.get("finished"):
+            raise InputError(f"{path}: is not finished; run its `unet-batch predict` again, then export it")
+        if layer not in masks.layers:
+            raise InputError(f"{path}: has no layer {layer}; choose among {', '.join(masks.layers)}")
+        chosen = None if plane is None else _chosen(masks, plane)
+        return cls(masks, layer, chosen)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width at level 0."""
+        height, width = self.masks.layout.shape[-2:]
+        return height, width
+
+    @property
+    def outer(self) -> tuple[int, ...]:
+        """Extent of the axes before y that are exported."""
+        return self.masks.layout.shape[:-2] if self.chosen is None else ()
+
+    @property
+    def planes(self) -> int:
+        """Number of planes."""
+        return prod(self.outer)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a plane."""
+        return self.masks.layout.layer(self.layer).channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return np.dtype(self.masks.layout.layer(self.layer).dtype)
+
+    @property
+    def fill(self) -> float:
+        """Value of a pixel without data."""
+        return self.masks.layout.layer(self.layer).fill
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the values, where they are classes."""
+        layout = self.masks.layout
+        return layout.names if self.layer == LABELS and layout.kind == "multiclass" else None
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return (self.layer,) if self.channels == 1 and self.classes else self.masks.layout.names
+
+    @property
+    def colours(self) -> Colours:
+        """A colour per class."""
+        return self.masks.layout.colours or ome.class_colours(self.masks.layout.names)
+
+    @property
+    def georef(self) -> GeoReference | None:
+        """Where level 0 lies on the earth."""
+        return self.masks.georef
+
+    @property
+    def micrometres(self) -> dict[str, float] | None:
+        """Extent of a pixel along z, y and x in micrometres; None where it is not known."""
+        layout = self.masks.layout
+        factor = _MICROMETRES.get(str(layout.unit))
+        if factor is None or not {"y", "x"} <= set(layout.pixel_size):
+            return None
+        return {axis: layout.pixel_size[axis] * factor for axis in "zyx" if axis in layout.pixel_size}
+
+    @property
+    def stored_levels(self) -> int:
+        """How many levels, from 0 on, can be read; where z is halved, too, they are none of a plane."""
+        layout = self.masks.layout
+        return layout.layer(self.layer).level_count if layout.dims == 2 else 1
+
+    @property
+    def halve(self) -> Halve:
+        """(C, h, w) to the level above: classes by mode, values by mean."""
+        if self.layer == LABELS and self.masks.layout.kind != "regression":
+            return partial(halve_labels, axes=(-2, -1), fill=int(self.fill))
+        return partial(halve_mean, axes=(-2, -1), nodata=self.fill)
+
+    def shape_at(self, level: int) -> tuple[int, int]:
+        """Height and width at a level."""
+        height, width = self.shape
+        return -(-height >> level), -(-width >> level)
+
+    def read(self, box: Box, level: int = 0, plane: int = 0, layer: str | None = None) -> NDArray[Any]:
+        """(C, h, w) of a plane's ``box`` in the pixels of a stored ``level``."""
+        index = self.chosen if self.chosen is not None else self.index(plane)
+        whole = Box((*index, *box.start), (*(i + 1 for i in index), *box.stop))
+        pixels = self.masks.read(whole, level, layer or self.layer)
+        return pixels.reshape(len(pixels), *box.shape)
+
+    def index(self, plane: int) -> tuple[int, ...]:
+        """Index of a plane along the axes before y."""
+        return tuple(int(i) for i in np.unravel_index(plane, self.outer)) if self.outer else ()
+
+
+def _chosen(masks: Masks, plane: Mapping[str, int]) -> tuple[int, ...]:
+    axes, shape = masks.layout.axes[:-2], masks.layout.shape[:-2]
+    for axis in plane:
+        if axis not in axes:
+            raise InputError(
+                f"{masks.path}: has no axis {axis} to choose a plane by; axes {masks.layout.axes}"
+            )
+    chosen = []
+    for axis, extent in zip(axes, shape, strict=True):
+        if extent > 1 and axis not in plane:
+            raise InputError(
+                f"{masks.path}: has {extent} planes along {axis}; choose one with --set plane.{axis}=0, "
+                "or export to OME-TIFF"
+            )
+        if plane.get(axis, 0) >= extent:
+            raise InputError(f"{masks.path}: no plane {plane[axis]} along {axis}; choose 0 to {extent - 1}")
+        chosen.append(plane.get(axis, 0))
+    return tuple(chosen)

@@ -1,0 +1,132 @@
+"""Workplace: the folder beside an output where its pieces wait until all are there.
+
+It belongs to one request; what another request left is removed. An export that was killed goes on in it.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unet_batch.drive.hooks import Hooks, Progress
+from unet_batch.drive.run import Run, open_blocks
+from unet_batch.errors import DamageError, MissingError, OutputError
+from unet_batch.schedule.events import Event, Executor, Work
+from unet_batch.store.door import writing
+from unet_batch.store.group import replace_text
+from unet_batch.store.journal import Status
+from unet_batch.store.ledger import Ledger
+from unet_batch.tiling import Grid
+
+_REQUEST = "request.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Blocks that can be done in any order, after those of the passes before. ``name`` is its folder."""
+
+    name: str
+    grid: Grid
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The folder, open for one request."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, out: Path, request: Mapping[str, Any]) -> "Workplace":
+        """The folder beside ``out``, begun anew unless the same request left it."""
+        folder = out.with_name(f"{out.name}.work")
+        text = json.dumps(request, sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        with writing(str(folder)):
+            if folder.is_dir() and _left_by(folder) != digest:
+                shutil.rmtree(folder)
+            elif folder.exists() and not folder.is_dir():
+                raise OutputError(f"{folder}: a file is in the way; remove it")
+            folder.mkdir(exist_ok=True)
+            replace_text(folder / _REQUEST, json.dumps({"digest": digest, "request": json.loads(text)}))
+        return cls(folder)
+
+    def run(self, passes: Sequence[Pass], execute: Executor, hooks: Hooks) -> bool:
+        """Do what is left of all passes, one after the other; False where the caller stopped it.
+
+        Raises:
+            DamageError: blocks that failed; the others are kept for the next run.
+        """
+        total = sum(len(one.grid) for one in passes)
+        before = Progress(0, total, 0, 0.0)
+        for one in passes:
+            counter = _Counter(hooks, before)
+            if not self._done(one, execute, Hooks(counter, hooks.stop)):
+                return False
+            before = replace(counter.last, blocks_done=before.blocks_done + len(one.grid))
+        return True
+
+    def discard(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _done(self, one: Pass, execute: Executor, hooks: Hooks) -> bool:
+        folder = self.folder / one.name
+        with writing(str(folder)):
+            folder.mkdir(exist_ok=True)
+        with _ledger(folder, one.grid) as ledger:
+            todo = open_blocks(one.grid, ledger, retry_failed=True)
+            if todo.size:
+                Run(str(folder), hooks).blocks(one.grid, one.work, ledger, execute, todo)
+            counts = ledger.totals().blocks
+        if counts[Status.FAILED]:
+            raise DamageError(
+                f"{counts[Status.FAILED]} blocks could not be exported, the last one: {_failure(folder)}; "
+                "mend the cause (`unet-batch verify STORE --repair` where it is damage) and run this again"
+            )
+        return not counts[Status.PENDING]
+
+
+class _Counter:
+    """Passes on the progress of one pass, with what the passes before it did added."""
+
+    def __init__(self, hooks: Hooks, before: Progress) -> None:
+        self.hooks, self.before, self.last = hooks, before, before
+
+    def __call__(self, event: Event | None, progress: Progress) -> None:
+        """What a run tells."""
+        before = self.before
+        self.last = Progress(
+            before.blocks_done + progress.blocks_done,
+            before.blocks_total,
+            before.pixels + progress.pixels,
+            before.seconds + progress.seconds,
+            progress.message,
+        )
+        self.hooks.observe(event, self.last)
+
+
+def _left_by(folder: Path) -> str | None:
+    try:
+        values = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
+        return str(values["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _ledger(folder: Path, grid: Grid) -> Ledger:
+    try:
+        return Ledger.open(folder, writable=True)
+    except MissingError:
+        return Ledger.create(folder, grid.counts, classes=1)
+
+
+def _failure(folder: Path) -> str:
+    try:
+        lines = (folder / "ledger" / "failures.log").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown"
+    return lines[-1] if lines else "unknown"
