@@ -28,13 +28,14 @@ def crossings(
     before = [int(begin == 0) for begin in start]
     after = [1 - (seen - mine) for seen, mine in zip(labels.shape, own, strict=True)]
     seen = np.pad(labels, list(zip(before, after, strict=True)))
-    here, right, down, across = seen[:-1, :-1], seen[:-1, 1:], seen[1:, :-1], seen[1:, 1:]
-    pairs = [(here, right), (here, down), (here, across), (right, down)]
-    found = np.zeros((count + 1, len(pairs)), np.int64)
+    flat, width = seen.reshape(-1), seen.shape[1]
+    last = flat.size - width - 1  # anchors of pairs; the one in the last column is none
+    found = np.zeros((count + 1, 4), np.int64)
     touches = []
-    for direction, (one, other) in enumerate(pairs):
-        differ = one != other
-        a, b = one[differ], other[differ]
+    for direction, (one, other) in enumerate([(0, 1), (0, width), (0, width + 1), (1, width)]):
+        at = np.flatnonzero(flat[one : one + last] != flat[other : other + last])
+        at = at[at % width != width - 1]
+        a, b = flat[at + one], flat[at + other]
         found[:, direction] = np.bincount(a, minlength=count + 1) + np.bincount(b, minlength=count + 1)
         touches.append(_touches(a, b, direction))
     return found[1:], np.concatenate(touches)

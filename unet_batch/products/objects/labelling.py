@@ -47,7 +47,7 @@ class Labelled:
     def numbered(self) -> Labels:
         """(P, *seen) labels, 1 to ``count``."""
         pairs = zip(self.planes, self.offsets, strict=True)
-        return np.stack([np.where(p.labels > 0, p.labels + offset, 0) for p, offset in pairs])
+        return np.stack([p.labels + offset * (p.labels > 0) if offset else p.labels for p, offset in pairs])
 
 
 def label(masks: Masks, plan: ObjectsPlan, own: Box) -> Labelled | None:
