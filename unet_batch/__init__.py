@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from unet_batch.products.export.run import export as export
     from unet_batch.products.objects.config import ObjectsConfig as ObjectsConfig
     from unet_batch.products.objects.run import objects as objects
+    from unet_batch.products.stats.config import StatsConfig as StatsConfig
+    from unet_batch.products.stats.run import stats as stats
     from unet_batch.train.config import TrainConfig as TrainConfig
     from unet_batch.train.run import train as train
 
@@ -37,6 +39,7 @@ _HOMES = {
     "MosaicConfig": "unet_batch.ingest.mosaic.config",
     "ObjectsConfig": "unet_batch.products.objects.config",
     "PredictConfig": "unet_batch.predict.config",
+    "StatsConfig": "unet_batch.products.stats.config",
     "TrainConfig": "unet_batch.train.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
@@ -46,6 +49,7 @@ _HOMES = {
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",
     "save_checkpoint": "unet_batch.models.checkpoint",
+    "stats": "unet_batch.products.stats.run",
     "status": "unet_batch.predict.status",
     "verify": "unet_batch.predict.verify",
 }

@@ -28,6 +28,7 @@ VERBS = {
     "pool": "Scheduler and workers over several machines.",
     "predict-many": "Segment many images with one pool of workers.",
     "schema": "JSON schema of what a YAML file may say.",
+    "stats": "Areas of classes, whole or per zone, as a table.",
     "status": "State of a mask store.",
     "submit": "Run a verb as a SLURM job.",
     "train": "A network from labelled images; also under torchrun.",
@@ -35,7 +36,7 @@ VERBS = {
 }
 
 # What an extra brings, by the name that is imported.
-EXTRAS = {"cc3d": "products", "pyarrow": "products", "scipy": "products"}
+EXTRAS = dict.fromkeys(("cc3d", "pyarrow", "pyogrio", "pyproj", "rasterio", "scipy", "shapely"), "products")
 
 
 class _Verbs(click.Group):

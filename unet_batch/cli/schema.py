@@ -15,6 +15,7 @@ KINDS = {
     "mosaic": "unet_batch.ingest.mosaic.config.MosaicConfig",
     "objects": "unet_batch.products.objects.config.ObjectsConfig",
     "predict": "unet_batch.predict.config.PredictConfig",
+    "stats": "unet_batch.products.stats.config.StatsConfig",
     "train": "unet_batch.train.config.TrainConfig",
 }
 

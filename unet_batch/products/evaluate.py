@@ -83,11 +83,11 @@ def evaluate(
         InputError: masks or a truth that cannot be compared, or a truth value that is no class.
     """
     masks = Masks.open(masks_path)
-    if masks.layout.kind == "regression":
+    if masks.layout.kind in ("regression", "instances"):
         raise InputError(
-            f"{masks_path}: holds regression values, which have no classes; give masks of classes"
+            f"{masks_path}: holds {masks.layout.kind}, which have no classes; give masks of classes"
         )
-    truth = _open_truth(masks, truth_path)
+    truth = open_truth(masks, truth_path)
     tally = _Tally.empty(masks, str(truth_path), int(masks.layout.fill) if ignore is None else ignore)
     for box in _pieces(masks, roi):
         tally.add(truth.read(box), masks.read(box))
@@ -116,7 +116,7 @@ class _Tally:
         """Count one box, (C, *shape) each."""
         for channel, (truth, found) in enumerate(zip(truth_CX, found_CX, strict=True)):
             labelled = truth != self.ignore
-            self._require_classes(truth[labelled], len(self.counts[channel]))
+            require_classes(self.where, truth[labelled], len(self.counts[channel]))
             predicted = found != self.fill
             compared = labelled & predicted
             self.ignored += labelled.size - int(np.count_nonzero(labelled))
@@ -124,18 +124,26 @@ class _Tally:
             classes = len(self.counts[channel])
             self.counts[channel] += confusion(truth[compared], found[compared], classes)
 
-    def _require_classes(self, labels: NDArray[Any], classes: int) -> None:
-        if labels.size == 0:
-            return
-        for value in (int(labels.min()), int(labels.max())):
-            if not 0 <= value < classes:
-                raise InputError(
-                    f"{self.where}: holds label {value}, but the classes are 0 to {classes - 1}; "
-                    f"mend the labels, or name {value} as the value to ignore"
-                )
+
+def require_classes(where: str, labels: NDArray[Any], classes: int) -> None:
+    """Raise InputError where ``labels`` of the truth at ``where`` are not 0 to ``classes`` - 1."""
+    if labels.size == 0:
+        return
+    for value in (int(labels.min()), int(labels.max())):
+        if not 0 <= value < classes:
+            raise InputError(
+                f"{where}: holds label {value}, but the classes are 0 to {classes - 1}; "
+                f"mend the labels, or name {value} as the value to ignore"
+            )
 
 
-def _open_truth(masks: Masks, path: str | Path) -> Image:
+def open_truth(masks: Masks, path: str | Path) -> Image:
+    """The labels at ``path``, of the shape and channels of ``masks``.
+
+    Raises:
+        MissingError, FormatError: no Zarr there.
+        InputError: a foreign file, another shape, or values that are no class numbers.
+    """
     if Path(path).is_file():
         raise InputError(
             f"{path}: is not Zarr; run `unet-batch ingest {path} TRUTH.zarr` first and give that"

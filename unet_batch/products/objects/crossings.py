@@ -5,7 +5,6 @@ lines along x, y and both diagonals this is skimage.measure.perimeter_crofton(di
 that are not square. Counts add up over blocks: a pair of neighbours belongs to the block of its first pixel.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,13 +40,15 @@ def crossings(
     return found[1:], np.concatenate(touches)
 
 
-def perimeter(counts: NDArray[np.int64], y: float, x: float) -> NDArray[np.float64]:
-    """Perimeters of objects with (N, 4) crossings, for pixels ``y`` high and ``x`` wide, in their unit."""
-    diagonal, slope = math.hypot(y, x), math.atan2(y, x)
-    distance = np.array([y, x, y * x / diagonal, y * x / diagonal])  # between neighbouring lines
-    # The share of all directions that each stands for.
-    angle = np.array([slope, math.pi / 2 - slope, math.pi / 4, math.pi / 4])
-    return np.asarray(counts @ (distance * angle) / 2, np.float64)
+def perimeter(
+    counts: NDArray[np.int64], y: NDArray[np.float64], x: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(N,) perimeters of objects with (N, 4) crossings whose pixels are ``y`` high and ``x`` wide."""
+    diagonal, slope = np.hypot(y, x), np.arctan2(y, x)
+    between = y * x / diagonal
+    # Each direction: the distance of its lines, and the share of all directions that it stands for.
+    weights = [y * slope, x * (np.pi / 2 - slope), between * np.pi / 4, between * np.pi / 4]
+    return np.asarray((counts * np.stack(weights, axis=1)).sum(axis=1) / 2, np.float64)
 
 
 def _touches(a: Labels, b: Labels, direction: int) -> Touches:

@@ -143,7 +143,7 @@ class _Job:
         union = unite(self.plan, found, blocks)
         image = self.image
         channels = () if image is None else channel_names(image.channel_names, image.channels)
-        columns = Columns(self.plan, Scale.of(self.masks), channels)
+        columns = Columns(self.plan, Scale.of(self.masks), self.masks.georef, channels)
         with TableWriter(table, columns, self._about()) as writer:
             for band in bands(self.plan, found, list(blocks), union):
                 writer.add(band.objects, band.begin)

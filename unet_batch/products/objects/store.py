@@ -77,6 +77,7 @@ class ObjectStore:
             unit=given.unit,
             compression=given.compression,
             levels=given.levels,
+            georef=given.georef,
             name="objects",
         )
         Masks.create(self.path, layout, attributes)

@@ -17,6 +17,7 @@ from unet_batch.products.objects.fragments import Fragments
 from unet_batch.products.objects.plan import ObjectsPlan
 from unet_batch.products.scale import Scale
 from unet_batch.store.door import writing
+from unet_batch.store.georef import GeoReference
 
 _KEY = "unet_batch"
 _GROUP_ROWS = 2**17  # a row group is held until it is this long
@@ -24,10 +25,14 @@ _GROUP_ROWS = 2**17  # a row group is held until it is this long
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How fragments become columns. Positions are in pixels: 0 is the centre of the first one."""
+    """How fragments become columns.
+
+    Positions are in pixels, 0 the centre of the first one, and where there is a ``georef`` also on its map.
+    """
 
     plan: ObjectsPlan
     scale: Scale
+    georef: GeoReference | None
     channels: tuple[str, ...]
 
     @property
@@ -41,6 +46,7 @@ class Columns:
         fields += [pa.field(f"{axis}_{end}", pa.int32()) for end in ("min", "max") for axis in axes]
         fields += [pa.field("pixels", pa.int64()), self._measured(size, dims)]
         fields += [self._measured("perimeter", 1)] if dims == 2 else []
+        fields += [pa.field(f"map_{axis}", pa.float64()) for axis in "xy" if self.georef is not None]
         fields += [pa.field(f"mean_{name}", pa.float64()) for name in self.channels]
         return pa.schema(fields)
 
@@ -54,11 +60,17 @@ class Columns:
             self._classes(objects["kind"]),
         ]
         columns += at
-        columns += list((objects["sums"] / pixels[:, None]).T)
+        centres = objects["sums"] / pixels[:, None]
+        columns += list(centres.T)
         columns += [*objects["low"].T, *objects["high"].T]
-        columns += [pixels, pixels * self.scale.measure(dims)]
+        rows = centres[:, -2]
+        columns += [pixels, pixels * self.scale.measures(rows, dims)]
         if dims == 2:
-            columns.append(perimeter(objects["crossings"], self.scale.extent("y"), self.scale.extent("x")))
+            columns.append(perimeter(objects["crossings"], *self.scale.extents(rows)))
+        if self.georef is not None:
+            a, b, c, d, e, f = self.georef.transform
+            y, x = centres[:, -2] + 0.5, centres[:, -1] + 0.5
+            columns += [a * x + b * y + c, d * x + e * y + f]
         columns += list((objects["light"] / pixels[:, None]).T)
         schema = self.schema
         arrays = [
