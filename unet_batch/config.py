@@ -113,7 +113,7 @@ def _keys(values: Any, fault: ErrorDetails) -> list[str]:
 def _siblings(kind: type[BaseModel], keys: Sequence[str]) -> list[str]:
     """The known keys at the place of the last of ``keys``."""
     models = [kind]
-    for key in keys[:-1]:
+    for key in (key for key in keys[:-1] if not key.isdecimal()):  # positions in a list
         fields = [model.model_fields[key] for model in models if key in model.model_fields]
         models = [model for field in fields for model in _models_in(field.annotation)]
     return [name for model in models for name in model.model_fields]

@@ -73,7 +73,7 @@ def _kept(file: Path | None) -> Cells | None:
     if file is None or not file.exists():
         return None
     try:
-        with np.load(file) as kept:
+        with file.open("rb") as raw, np.load(raw) as kept:  # a torn file would stay open
             return Cells(tuple(kept["extent"].tolist()), kept["index"], kept["counts"].astype(np.int64))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # torn: counted again
         return None
