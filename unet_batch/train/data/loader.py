@@ -11,7 +11,7 @@ from unet_batch.errors import InputError
 from unet_batch.train.augment.config import AugmentConfig
 from unet_batch.train.batch import Batch
 from unet_batch.train.data.config import SamplingConfig
-from unet_batch.train.data.sampler import Crop, Sampler
+from unet_batch.train.data.sampler import Drawn, Sampler, Slots
 from unet_batch.train.data.sources import Sources
 from unet_batch.train.patch import Patch
 
@@ -51,16 +51,15 @@ class Loader:
         self._numbers = range(rank, global_batch, world_size)
         self._prefetch = sampling.prefetch
         self._pool = ThreadPoolExecutor(sampling.threads, "read") if sampling.threads else None
-        self._ahead: deque[list[Future[Crop]]] = deque()
+        self._ahead: deque[tuple[Slots, list[Future[Drawn]]]] = deque()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
         began = time.perf_counter()
-        samples = self._samples()
+        batch = self._batch()
         self.step += 1
-        batch = self._sampler.together(samples)
         self.waited += time.perf_counter() - began
         return batch
 
@@ -78,13 +77,23 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _samples(self) -> list[Crop]:
+    def _batch(self) -> Batch:
         if self._pool is None:
-            return [self._sampler.read(self.step, number) for number in self._numbers]
+            slots = self._sampler.slots(len(self._numbers))
+            return slots.batch(
+                [self._sampler.read(slots, i, self.step, n) for i, n in enumerate(self._numbers)]
+            )
         while len(self._ahead) <= self._prefetch:
-            step = self.step + len(self._ahead)
-            self._ahead.append([self._pool.submit(self._sampler.read, step, n) for n in self._numbers])
-        return [future.result() for future in self._ahead.popleft()]
+            self._ahead.append(self._reading(self._pool, self.step + len(self._ahead)))
+        slots, reads = self._ahead.popleft()
+        return slots.batch([read.result() for read in reads])
+
+    def _reading(self, pool: ThreadPoolExecutor, step: int) -> tuple[Slots, list[Future[Drawn]]]:
+        """The batch of ``step``, on its way."""
+        slots = self._sampler.slots(len(self._numbers))
+        return slots, [
+            pool.submit(self._sampler.read, slots, i, step, n) for i, n in enumerate(self._numbers)
+        ]
 
 
 def _check_batch(global_batch: int, world_size: int, labelled: int) -> None:

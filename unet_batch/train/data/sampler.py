@@ -1,4 +1,4 @@
-"""Reading one sample: which follows from (seed, step, number) alone, so any rank may read it at any time."""
+"""Reading samples: each follows from (seed, step, number) alone, so any rank may read it at any time."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,31 +11,54 @@ from unet_batch.tiling.box import Box
 from unet_batch.train.batch import Batch
 from unet_batch.train.data.config import SamplingConfig
 from unet_batch.train.data.draw import Draw
+from unet_batch.train.data.form import LabelForm
 from unet_batch.train.data.region import Region, named
 from unet_batch.train.data.sources import Sources
 from unet_batch.train.patch import Patch
 
 
 @dataclass(frozen=True, slots=True)
-class Crop:
-    """(C, *read) pixels, (L, *read) labels, (*read) weights or None, and what a Batch has of them besides."""
+class Drawn:
+    """What a Batch has of a sample besides its pixels."""
 
-    image: NDArray[Any]
-    labels: NDArray[Any]
-    weights: NDArray[np.float32] | None
     seed: int
     where: str
     affine: Affine
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    """The arrays of a batch, to be filled sample by sample, from several threads."""
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    weights: NDArray[np.float32] | None
+
+    def batch(self, drawn: list[Drawn]) -> Batch:
+        """The batch, once every slot is filled."""
+        return Batch(
+            images=self.images,
+            labels=self.labels,
+            weights=self.weights,
+            seeds=tuple(one.seed for one in drawn),
+            where=tuple(one.where for one in drawn),
+            affines=tuple(one.affine for one in drawn),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Sampler:
-    """Reads samples of ``patch``. Safe to share between threads."""
+    """Reads samples of ``patch``. Safe to share between threads.
+
+    ``affines`` normalise the images, by the number of the region; ``dtype`` is one that holds all images.
+    """
 
     draw: Draw
     patch: Patch
     seed: int
     affines: dict[int, Affine]
+    form: LabelForm
+    channels: int
     weighted: bool
     dtype: np.dtype[Any]
 
@@ -47,37 +70,35 @@ class Sampler:
             patch=patch,
             seed=sampling.seed,
             affines={region.number: region.stores.affine(sources.spec) for region in sources.train},
+            form=sources.form,
+            channels=sources.spec.in_channels,
             weighted=any(region.stores.weights is not None for region in sources.train),
             dtype=np.result_type(*(region.stores.image.dtype for region in sources.train)),
         )
 
-    def read(self, step: int, number: int) -> Crop:
-        """Sample ``number`` of the global batch of ``step``."""
+    def slots(self, count: int) -> Slots:
+        """Room for ``count`` samples."""
+        read = self.patch.read
+        return Slots(
+            images=np.empty((count, self.channels, *read), self.dtype),
+            labels=np.empty((count, self.form.channels, *read), self.form.dtype),
+            weights=np.empty((count, *read), np.float32) if self.weighted else None,
+        )
+
+    def read(self, slots: Slots, place: int, step: int, number: int) -> Drawn:
+        """Fill a ``place`` of ``slots`` with sample ``number`` of the global batch of ``step``."""
         sequence = np.random.SeedSequence([self.seed, step, number])
         region, box = self.draw(np.random.Generator(np.random.PCG64(sequence)))
-        wide = self._wide(box)
-        image, labels = region.read_image(wide), region.read_labels(wide)
-        labels = _without_nodata(image, labels, region)
-        spatial = self.patch.read  # the axes before them have one pixel
-        return Crop(
-            image=image.reshape(-1, *spatial),
-            labels=labels.reshape(-1, *spatial),
-            weights=region.read_weights(wide).reshape(spatial) if self.weighted else None,
+        wide, spatial = self._wide(box), self.patch.read  # axes that are not spatial have one pixel
+        image = region.read_image(wide)
+        slots.images[place] = image.reshape(-1, *spatial)
+        slots.labels[place] = _without_nodata(image, region.read_labels(wide), region).reshape(-1, *spatial)
+        if slots.weights is not None:
+            slots.weights[place] = region.read_weights(wide).reshape(spatial)
+        return Drawn(
             seed=int(sequence.generate_state(2, np.uint64)[1] >> np.uint64(1)),
             where=named(region.stores.image.path, box),
             affine=self.affines[region.number],
-        )
-
-    def together(self, crops: list[Crop]) -> Batch:
-        """Crops as one batch."""
-        weights = [crop.weights for crop in crops if crop.weights is not None]
-        return Batch(
-            images=np.stack([crop.image for crop in crops], dtype=self.dtype, casting="safe"),
-            labels=np.stack([crop.labels for crop in crops]),
-            weights=np.stack(weights) if weights else None,
-            seeds=tuple(crop.seed for crop in crops),
-            where=tuple(crop.where for crop in crops),
-            affines=tuple(crop.affine for crop in crops),
         )
 
     def _wide(self, box: Box) -> Box:
