@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unet_batch.ingest.annotations.config import AnnotationsConfig as AnnotationsConfig
+    from unet_batch.ingest.annotations.run import ingest_annotations as ingest_annotations
     from unet_batch.ingest.config import IngestConfig as IngestConfig
     from unet_batch.ingest.mosaic.config import MosaicConfig as MosaicConfig
     from unet_batch.ingest.mosaic.run import ingest_mosaic as ingest_mosaic
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ExportConfig": "unet_batch.products.export.config",
+    "AnnotationsConfig": "unet_batch.ingest.annotations.config",
     "IngestConfig": "unet_batch.ingest.config",
     "ModelSpec": "unet_batch.models.spec",
     "MosaicConfig": "unet_batch.ingest.mosaic.config",
@@ -46,6 +49,7 @@ _HOMES = {
     "predict_many": "unet_batch.predict.many",
     "export": "unet_batch.products.export.run",
     "ingest_mosaic": "unet_batch.ingest.mosaic.run",
+    "ingest_annotations": "unet_batch.ingest.annotations.run",
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",
     "save_checkpoint": "unet_batch.models.checkpoint",

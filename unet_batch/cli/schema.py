@@ -8,6 +8,7 @@ from unet_batch.cli import options
 from unet_batch.config import Config
 
 KINDS = {
+    "annotations": "unet_batch.ingest.annotations.config.AnnotationsConfig",
     "cluster": "unet_batch.cluster.slurm.config.SlurmConfig",
     "export": "unet_batch.products.export.config.ExportConfig",
     "ingest": "unet_batch.ingest.config.IngestConfig",

@@ -1,10 +1,7 @@
 """`ingest`: a foreign file becomes an Image, streamed block by block, whole or not at all."""
 
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -17,6 +14,7 @@ from unet_batch.errors import InputError
 from unet_batch.ingest.config import IngestConfig
 from unet_batch.ingest.formats import foreign, open_reader
 from unet_batch.ingest.layout import COUNT, Blocking, count_layout, fill_of
+from unet_batch.ingest.pool import each, threads
 from unet_batch.ingest.probe import probe
 from unet_batch.ingest.reader import Reader
 from unet_batch.ingest.staging import refuse_existing, staged
@@ -27,8 +25,6 @@ from unet_batch.tiling.box import Box
 
 Progress = Callable[[int, int, int], None]
 """Called in the main thread with blocks done, blocks in all, and pixels done."""
-
-_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ def ingest(
     with open_reader(src, config) as reader, staged(out, overwrite=config.overwrite) as partial:
         blocking = Blocking.of(src, reader.axes, reader.shape, config)
         layout = image_layout(reader, blocking, config)
-        copy_blocks(src, reader, _Output.create(partial, layout), blocking, _workers(config), progress)
+        copy_blocks(src, reader, _Output.create(partial, layout), blocking, threads(config.workers), progress)
     summary = _summary(src, out, reader, layout, len(blocking))
     return replace(summary, seconds=time.perf_counter() - began)
 
@@ -97,7 +93,7 @@ def copy_blocks(
         return box.size
 
     pixels = 0
-    for done, size in enumerate(_each(copy, blocking.boxes(), workers), start=1):
+    for done, size in enumerate(each(copy, blocking.boxes(), workers), start=1):
         pixels += size
         if progress is not None:
             progress(done, len(blocking), pixels)
@@ -162,31 +158,6 @@ def image_layout(reader: Reader, blocking: Blocking, config: IngestConfig) -> Im
         bands=reader.bands,
         nodata_mask=None if reader.valid is None else COUNT,
     )
-
-
-def _each(work: Callable[[Box], int], boxes: Iterable[Box], workers: int) -> Iterator[int]:
-    """Results in order, a bounded number of boxes at once; the first error stops the rest."""
-    if workers == 0:
-        yield from map(work, boxes)
-        return
-    pending: deque[Future[int]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:
-        try:
-            for box in boxes:
-                pending.append(pool.submit(work, box))
-                if len(pending) > workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def _workers(config: IngestConfig) -> int:
-    if config.workers is not None:
-        return config.workers
-    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
 
 
 def _summary(src: str, out: Path, reader: Reader, layout: ImageLayout, blocks: int) -> IngestSummary:
