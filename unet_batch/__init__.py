@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ExportConfig": "unet_batch.products.export.config",
     "AnnotationsConfig": "unet_batch.ingest.annotations.config",
+    "ExportConfig": "unet_batch.products.export.config",
     "IngestConfig": "unet_batch.ingest.config",
     "ModelSpec": "unet_batch.models.spec",
     "MosaicConfig": "unet_batch.ingest.mosaic.config",
@@ -48,8 +48,8 @@ _HOMES = {
     "evaluate": "unet_batch.products.evaluate",
     "predict_many": "unet_batch.predict.many",
     "export": "unet_batch.products.export.run",
-    "ingest_mosaic": "unet_batch.ingest.mosaic.run",
     "ingest_annotations": "unet_batch.ingest.annotations.run",
+    "ingest_mosaic": "unet_batch.ingest.mosaic.run",
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",
     "save_checkpoint": "unet_batch.models.checkpoint",

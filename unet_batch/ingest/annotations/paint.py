@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.ingest.annotations.drawing import Drawing, Shapes
-from unet_batch.ingest.raster import rasterio_for
+from unet_batch.ingest.optional import rasterio_for
 from unet_batch.store.masks_layout import MasksLayout
 from unet_batch.tiling.box import Box
 

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
@@ -10,13 +9,13 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
 from unet_batch.ingest.annotations.config import AnnotationsConfig
-from unet_batch.ingest.raster import crs_of, rasterio_for
+from unet_batch.ingest.projection import project, same_crs
 from unet_batch.store.image import Image
 
 Transform = tuple[float, float, float, float, float, float]
 _IDENTITY: Transform = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-# Points along each side of a box whose hull in another CRS is wanted, and what is added to be safe.
-_ALONG = 21
+# Parts of each side of a box whose hull in another CRS is wanted, and what is added to be safe.
+_ALONG = 20
 _SPARE = 0.02
 
 
@@ -49,29 +48,24 @@ class Place:
         if theirs is None:
             raise InputError(f"{where}: does not say its CRS; name it with `crs`, such as EPSG:32633")
         own = image.georef.crs
-        same = theirs == own or crs_of(theirs, where) == crs_of(own, image.path)
-        return cls(image.georef.transform, None if same else (theirs, own))
+        return cls(image.georef.transform, None if same_crs(theirs, own) else (theirs, own))
 
     def to_pixels(self, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
         """Shapes in columns and rows; (0, 0) is the outer corner of the first pixel."""
         if self == Place():
             return shapes
-        return np.asarray(shapely.transform(shapes, self._inverse), object)
+        moved = np.asarray(shapely.transform(shapes, self._inverse), object)
+        if not np.isfinite(shapely.get_coordinates(moved)).all():
+            raise InputError(f"annotations reach where {self.crs} cannot follow; clip them, or mend `crs`")
+        return moved
 
     def bounds(
         self, left: float, top: float, right: float, bottom: float
     ) -> tuple[float, float, float, float]:
         """The least and largest x and y that annotations of a box of pixels may have, with some to spare."""
-        along = np.linspace(0, 1, _ALONG)
-        xs, ys = left + along * (right - left), top + along * (bottom - top)
-        ends = np.full(_ALONG, 1.0)
-        rim = np.concatenate(
-            [
-                np.stack(side, axis=1)
-                for side in ((xs, top * ends), (xs, bottom * ends), (left * ends, ys), (right * ends, ys))
-            ]
-        )
-        found = self._forward(rim)
+        box = shapely.box(left, top, right, bottom)
+        rim = shapely.segmentize(box, max(right - left, bottom - top) / _ALONG)
+        found = self._forward(shapely.get_coordinates(rim))
         found = found[np.isfinite(found).all(axis=1)]
         if not len(found):
             return -math.inf, -math.inf, math.inf, math.inf
@@ -95,9 +89,5 @@ class Place:
     def _projected(self, points: NDArray[np.float64], *, backwards: bool) -> NDArray[np.float64]:
         if self.crs is None or not len(points):
             return points
-        rasterio_for("a map projection")
-        from rasterio.warp import transform  # noqa: PLC0415 - an optional package
-
         source, target = reversed(self.crs) if backwards else self.crs
-        xs: Any = transform(crs_of(source, source), crs_of(target, target), points[:, 0], points[:, 1])
-        return np.stack([np.asarray(one, np.float64) for one in xs[:2]], axis=1)
+        return np.stack(project(source, target, points[:, 0], points[:, 1]), axis=1)

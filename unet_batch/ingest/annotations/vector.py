@@ -1,6 +1,5 @@
 """GeoPackages and other vector files of GDAL, through pyogrio: whole, or the part within some bounds."""
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
 from unet_batch.ingest.annotations.features import PROPERTIES, Features, class_name
+from unet_batch.ingest.optional import require
 
 Bounds = tuple[float, float, float, float]
 
@@ -43,8 +43,7 @@ class VectorLayer:
             MissingError, FormatError: no such file, or none that GDAL reads.
             InputError: several layers, none of the name, no column that names a class, or no pyogrio.
         """
-        if importlib.util.find_spec("pyogrio") is None:
-            raise InputError(f"{path}: needs pyogrio; install it with: pip install 'unet-batch[geo]'")
+        require("pyogrio", str(path))
         if not path.exists():
             raise MissingError(f"{path}: no such file; check the path of the annotations")
         import pyogrio  # noqa: PLC0415 - an optional package
