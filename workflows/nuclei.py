@@ -1,6 +1,7 @@
 """The demo: a real immunohistochemistry image through ingest, Dask, U-Net and stitching into a mask store.
 
     python workflows/nuclei.py [--image FILE] [--out FOLDER] [--model CHECKPOINT] [--workers N]
+    unet-batch submit workflow workflows/nuclei.py ...      each step is a SLURM job
 
 Without arguments it takes the image that comes with scikit-image and the network beside this file. Run it
 again and it goes on where it ended.
@@ -8,6 +9,7 @@ again and it goes on where it ended.
 
 import argparse
 import time
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,15 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 import unet_batch
+from unet_batch.cli.stopping import on_signals
 from unet_batch.drive.hooks import Hooks, Progress
-from unet_batch.errors import InputError, MissingError, UnetBatchError
+from unet_batch.errors import InputError, MissingError, UnetBatchError, UnfinishedError
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.status import Status
 from unet_batch.store.image import Image
 from unet_batch.tiling import Box
 
 MODEL = Path(__file__).with_name("nuclei.safetensors")
+STEPS = {"ingest": "run", "predict": "predict", "report": "run"}  # and which sbatch file runs them
 COLOUR = np.array([0, 255, 90])
+UNFINISHED = 75  # exit code: run again, or let the batch system do so
 OVERLAY_EXTENT = 4096  # pixels per side; larger images are drawn from a coarser level
 
 
@@ -35,32 +40,57 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/nuclei"), help="one folder for each image")
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--workers", type=int, help="worker processes; 0: the plain loop without Dask")
+    parser.add_argument("--scheduler", help="scheduler file of a running Dask cluster")
+    parser.add_argument("--only", choices=STEPS, help="one step")
     chosen = parser.parse_args()
     try:
-        segment(chosen.image or sample_image(), chosen.out, chosen.model, chosen.workers)
+        found = segment(
+            chosen.image or sample_image(),
+            chosen.out,
+            chosen.model,
+            chosen.workers,
+            chosen.scheduler,
+            steps=[chosen.only] if chosen.only else STEPS,
+        )
+    except UnfinishedError as error:
+        parser.exit(UNFINISHED, f"{error}\n")
     except UnetBatchError as error:
         parser.exit(2, f"{error}\n")
+    if found is not None and found.blocks["pending"]:
+        parser.exit(UNFINISHED)
 
 
-def segment(source: Path, out: Path, model: Path = MODEL, workers: int | None = None) -> Status:
-    """From the file ``source`` to masks, areas and an overlay in ``out``."""
+def segment(
+    source: Path,
+    out: Path,
+    model: Path = MODEL,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    steps: Collection[str] = tuple(STEPS),
+) -> Status | None:
+    """From the file ``source`` to masks, areas and an overlay in ``out``; the masks' status if predicted."""
     began = time.monotonic()
     image, masks, overlay = out / "image.zarr", out / "image.zarr/labels/nuclei", out / "overlay.png"
-    if not image.exists():
+    if "ingest" in steps and not image.exists():
         out.mkdir(parents=True, exist_ok=True)
         done = unet_batch.ingest(source, image)
         print(f"ingested {source.name}: {done.shape} {done.axes} {done.dtype} in {done.seconds:.1f} s")
-    config = PredictConfig(
-        channels=_colours(image),
-        block=256,  # small, so that even this image has seams to be free of
-        workers="auto" if workers is None else workers,
-    )
-    status = unet_batch.predict(image, masks, model, config, hooks=Hooks(observe=_tell))
-    draw_overlay(image, masks, overlay)
-    report(status)
-    print(f"all in {time.monotonic() - began:.0f} s\n")
-    suggest(image, masks, overlay)
-    return status
+    found = None
+    if "predict" in steps:
+        config = PredictConfig(
+            channels=_colours(image),
+            block=256,  # small, so that even this image has seams to be free of
+            workers="auto" if workers is None else workers,
+            scheduler=scheduler,
+        )
+        with on_signals(print) as stop:
+            found = unet_batch.predict(image, masks, model, config, hooks=Hooks(_tell, stop))
+    if "report" in steps:
+        draw_overlay(image, masks, overlay)
+        report(unet_batch.status(masks))
+        print(f"all in {time.monotonic() - began:.0f} s\n")
+        suggest(image, masks, overlay)
+    return found
 
 
 def sample_image() -> Path:

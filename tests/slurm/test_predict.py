@@ -26,7 +26,7 @@ def test_elastic_workers_join_and_the_last_ends_the_array(desk, world):
     assert desk.ended(answer["job"]) == "COMPLETED", desk.logs()
     assert shard_hashes(desk.folder / "out.zarr") == shard_hashes(world / "whole.zarr")
     alive = ("squeue", "--noheader", f"--jobs={answer['workers']}")
-    desk.until(lambda: not desk.machines.run(*alive).strip(), 30)
+    desk.until(lambda: not desk.machines.run(*alive).strip())
 
 
 def test_a_job_that_is_warned_of_its_limit_goes_on_after_it(desk, world):

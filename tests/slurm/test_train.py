@@ -43,12 +43,6 @@ def train(desk, out, partition, *words):
     return desk.job("train", "--config", "train.yaml", *settings(f"run.out={out}", *words), *where)
 
 
-def urgent(desk):
-    """A job that takes all CPUs of both nodes for some seconds, from whom has less priority."""
-    words = ("--nodes=2", "--ntasks-per-node=8", "--output=/dev/null", "--wrap=sleep 3")
-    return int(desk.machines.run("sbatch", "--parsable", "--partition=urgent", *words))
-
-
 def test_two_nodes_train_one_network(training):
     job = train(training, "run", "main", "run.steps=10")
     assert training.ended(job) == "COMPLETED", training.logs()
@@ -58,7 +52,6 @@ def test_two_nodes_train_one_network(training):
 
 
 def test_a_training_that_cannot_begin_fails_for_good(training):
-    np.save("short.npy", np.zeros(3))
     Path("cells.zarr/zarr.json").write_text("{")
     job = train(training, "run", "main")
     assert training.ended(job) == "FAILED"
@@ -67,23 +60,37 @@ def test_a_training_that_cannot_begin_fails_for_good(training):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_a_warning_and_two_preemptions_leave_the_losses_as_they_are(training):
-    undisturbed = train(training, "whole", "main", "run.steps=400")
-    assert training.ended(undisturbed, 300) == "COMPLETED", training.logs()
-    job = train(training, "run", "preempt", "run.steps=400")
+    undisturbed = train(training, "whole", "main")
+    assert training.ended(undisturbed, 600) == "COMPLETED", training.logs()
+    job = train(training, "run", "preempt")
     for number, disturb in enumerate((warn, urgent, urgent), start=1):
-        begun = len(losses("run")) if number > 1 else 0
-        training.until(lambda: training.state(job) == "RUNNING" and steps("run") > begun + 20, 120)  # noqa: B023
-        disturb(training) if disturb is urgent else warn(training, job)
-        restarts = f"Restarts={number}"
-        training.until(lambda: restarts in training.machines.run("scontrol", "show", "job", str(job)), 60)  # noqa: B023
-    assert training.ended(job, 300) == "COMPLETED", training.logs()
+        wait_for_a_saved_step(training, job, after=steps("run"))
+        disturb(training, job)
+        wait_for_the_restart(training, job, number)
+    assert training.ended(job, 600) == "COMPLETED", training.logs()
     assert losses("run") == losses("whole")
+
+
+def wait_for_a_saved_step(desk, job, after):
+    desk.until(lambda: desk.state(job) == "RUNNING" and steps("run") > after + 2, 600)
+
+
+def wait_for_the_restart(desk, job, number):
+    shown = f"Restarts={number}"
+    desk.until(lambda: shown in desk.machines.run("scontrol", "show", "job", str(job)), 600)
 
 
 def warn(desk, job):
     """What SLURM does some time before the limit."""
     desk.machines.run("scancel", "--signal=USR1", "--batch", str(job))
+
+
+def urgent(desk, job):
+    """A job with more right to both nodes takes them for some seconds."""
+    words = ("--nodes=2", "--ntasks-per-node=8", "--output=/dev/null", "--wrap=sleep 3")
+    desk.machines.run("sbatch", "--parsable", "--partition=urgent", *words)
 
 
 def steps(folder):

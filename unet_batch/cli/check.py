@@ -38,8 +38,8 @@ def check(verb: str, words: Sequence[str]) -> Checked:
     if verb == "predict-many":
         _check_many(context.params)
     if verb == "train":
-        out = _training_folder(context.params)
-        return Checked(out, out, f"-> {out}")
+        folder = _training_folder(context.params)
+        return Checked(folder, folder, f"-> {folder}")
     places = [str(context.params[name]) for name in arguments if not isinstance(context.params[name], tuple)]
     out = context.params.get(OUTS.get(verb, ""))
     return Checked(places[0] if places else "", str(out) if out else None, " -> ".join(places))

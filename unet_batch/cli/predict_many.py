@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unet_batch.cli import options
-from unet_batch.cli.predict import FAILED_BLOCKS, STOPPED
+from unet_batch.cli.predict import FAILED_BLOCKS
 from unet_batch.cli.progress import Display, display, echo_line
-from unet_batch.cli.stopping import on_signals
+from unet_batch.cli.stopping import STOPPED, on_signals
 
 if TYPE_CHECKING:
     from unet_batch.drive.hooks import Progress
