@@ -99,6 +99,14 @@ state_of() {
   scontrol show job "$1" 2>/dev/null | sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p' | head -n 1
 }
 
+# Whether SLURM has begun this job anew elsewhere, because it lost sight of this node; then this start must not speak
+# for the job any more.
+is_superseded() {
+  local now
+  now=$(scontrol show job "$me" 2>/dev/null | sed -n 's/.* Restarts=\([0-9]*\) .*/\1/p' | head -n 1)
+  [[ -n $now && $now != "$restart" ]]
+}
+
 # Whether another job takes the place of this one: its steps are told some seconds before this shell.
 is_preempted() {
   scontrol show job "$me" 2>/dev/null | grep -q ' PreemptTime=[0-9]'
@@ -118,6 +126,10 @@ end_with() {
 # may ask for that: one that was cancelled must not come back, and one that was pre-empted is in the queue already.
 finish() {
   local code=$1 how=${2:-requeue} limit=${UNET_BATCH_REQUEUES:-50} state
+  if is_superseded; then
+    say "ends, as SLURM has begun the job anew"
+    exit 75
+  fi
   if ((code != 75 && code < 128)); then
     end_with "$code"
     if ((code != 0)) && [[ -n ${UNET_BATCH_GO_ON:-} ]]; then

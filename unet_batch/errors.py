@@ -18,7 +18,8 @@ UnetBatchError
 └── UnfinishedError (RuntimeError)   work that ended early, nothing lost: run it again
 
 Each message says what is wrong, where, and the cure, in one line. The command line prints it and exits
-with code 2 (75 for UnfinishedError); no traceback reaches a person for a mistake of theirs.
+with code 2 (75, not now, for UnfinishedError and StoreBusyError); no traceback reaches a person for a mistake
+of theirs.
 """
 
 

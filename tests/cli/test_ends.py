@@ -82,12 +82,15 @@ def test_sigterm_ends_with_75_and_the_next_run_goes_on(desk, wide):
 
 
 @pytest.mark.parametrize("out", ["out.zarr", "done.zarr"])
-def test_a_second_driver_is_refused(desk, refused, out):
+def test_a_second_driver_is_told_to_come_again(desk, out):
     (desk / out / "ledger").mkdir(parents=True, exist_ok=True)
     with DriverLock.acquire(desk / out / "ledger" / "lock"):
-        said = refused(predict, out=out)
-    assert said.startswith(f"{out}: process {os.getpid()} on ")
-    assert said.endswith("is writing this store; wait for it or stop it")
+        before = listing(desk)
+        answer = predict(out=out)
+        assert listing(desk) == before
+    assert (answer.code, answer.out) == (75, "")
+    assert answer.err.startswith(f"error: {out}: process {os.getpid()} on ")
+    assert answer.err.endswith("is writing this store; wait for it or stop it\n")
 
 
 def test_outputs_that_are_in_the_way(desk, refused):

@@ -1,7 +1,7 @@
 """``unet-batch``: the verbs by name, and what a person sees of an error. Imports no verb until it is called.
 
 Exit codes: 0 done; 2 bad input or usage; 3 finished, but some blocks were set aside; 75 stopped early on
-request, run again to go on; 130 interrupted.
+request, or another run is at work there: run again to go on; 130 interrupted.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from unet_batch.errors import UnetBatchError, UnfinishedError
+from unet_batch.errors import StoreBusyError, UnetBatchError, UnfinishedError
 
 VERBS = {
     "cancel": "End a SLURM job.",
@@ -79,7 +79,7 @@ def main() -> None:
         code = error.exit_code
     except UnetBatchError as error:
         click.echo(f"error: {error}", err=True)
-        code = 75 if isinstance(error, UnfinishedError) else 2
+        code = 75 if isinstance(error, UnfinishedError | StoreBusyError) else 2
     except ModuleNotFoundError as error:
         if (extra := EXTRAS.get((error.name or "").partition(".")[0])) is None:
             raise

@@ -81,7 +81,7 @@ def _observe(shown: Display, image: str, event: "Event | None", progress: "Progr
 
 def _code(outcomes: "list[Outcome]") -> int:
     states = {outcome.state for outcome in outcomes}
-    if states & {"incomplete", "waiting", "running"}:
+    if states & {"incomplete", "waiting", "running", "busy"}:
         return STOPPED
     return FAILED_BLOCKS if states & {"failed", "refused"} else 0
 

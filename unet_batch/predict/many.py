@@ -8,7 +8,14 @@ from pathlib import Path
 
 from unet_batch.drive.hooks import Hooks, Progress
 from unet_batch.drive.workers import kept
-from unet_batch.errors import InputError, MissingError, OutputError, UnetBatchError, UnfinishedError
+from unet_batch.errors import (
+    InputError,
+    MissingError,
+    OutputError,
+    StoreBusyError,
+    UnetBatchError,
+    UnfinishedError,
+)
 from unet_batch.models.checkpoint import read_spec
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.resources import threads, worker_count
@@ -27,8 +34,8 @@ class Outcome:
     Attributes:
         image: path as it was given or found.
         out: its mask store.
-        state: of the store (``done``, ``failed``, ``incomplete``), or ``refused`` where the image or store
-            cannot be used, or ``waiting`` where a stop came before its turn.
+        state: of the store (``done``, ``failed``, ``incomplete``); ``refused``: the image or store cannot be
+            used; ``busy``: another run writes the store; ``waiting``: a stop came before its turn.
         error: why it was refused; empty otherwise.
         status: of the store, where it was looked at.
     """
@@ -158,6 +165,8 @@ def _outcome(image: str, out: str, watch: Watch, run: Callable[..., Status]) -> 
         found = run(image, out, hooks=hooks)
     except (OutputError, UnfinishedError):
         raise
+    except StoreBusyError as error:
+        return Outcome(image, out, "busy", str(error))
     except UnetBatchError as error:
         return Outcome(image, out, "refused", str(error))
     return Outcome(image, out, found.state, status=found)
