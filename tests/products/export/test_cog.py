@@ -11,6 +11,8 @@ from rio_cogeo import cog_validate
 
 from tests.products.export.stores import NAMES, UTM, blobs, store_masks
 from unet_batch.errors import InputError
+from unet_batch.ingest.config import IngestConfig
+from unet_batch.ingest.run import ingest
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.raster.cog import write_cog
 from unet_batch.products.export.raster.geotiff import image_tags, pixel_tags
@@ -18,7 +20,9 @@ from unet_batch.products.export.raster.pieces import Pieces
 from unet_batch.products.export.raster.product import Raster
 from unet_batch.products.export.run import export
 from unet_batch.products.export.view import View
+from unet_batch.store.image import Image
 from unet_batch.store.pyramid import halve_labels, halve_mean
+from unet_batch.tiling import Box
 
 # Masks of slides have no place on the earth.
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -200,3 +204,14 @@ def test_the_warning_that_these_tests_ignore(tmp_path):
     export(store_masks(tmp_path / "m", blobs(20, 20)), tmp_path / "m.tif", config())
     with pytest.warns(NotGeoreferencedWarning):
         rasterio.open(tmp_path / "m.tif").close()
+
+
+def test_a_map_comes_back_through_ingest(tmp_path):
+    labels = blobs(150, 130)
+    labels[:20] = 255
+    store_masks(tmp_path / "m", labels, georef=UTM)
+    export(tmp_path / "m", tmp_path / "m.tif", config())
+    ingest(tmp_path / "m.tif", tmp_path / "again.zarr", IngestConfig(workers=0))
+    image = Image.open(tmp_path / "again.zarr")
+    assert (image.georef, image.nodata) == (UTM, 255)
+    np.testing.assert_array_equal(image.read(Box.of_shape(image.shape))[0], labels)

@@ -56,7 +56,7 @@ def test_a_stopped_export_goes_on(tmp_path, masks, name):
     assert replace(whole, output="", seconds=0) == replace(finished, output="", seconds=0)
     if name != "m.gpkg":  # a database notes when it was written
         assert content(tmp_path / name) == content(tmp_path / "other" / name)
-    assert not list(tmp_path.glob("*.work"))
+    assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.parametrize("name", ["m.tif", "m.geojson"])
@@ -143,7 +143,7 @@ def test_parts_are_overwritten_whole(tmp_path, masks):
 
 @pytest.mark.parametrize(
     ("out", "says"),
-    [("m.xyz", "what to write"), ("none/m.tif", "the folder .* does not exist"), ("m.work/", None)],
+    [("m.xyz", "what to write"), ("none/m.tif", "the folder .* does not exist"), ("m.parts/", None)],
 )
 def test_names(tmp_path, masks, out, says):
     if says is None:

@@ -19,7 +19,7 @@ class Product(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What was written: files beside the main one by what is added to its name, and polygons counted."""
+    """What was written: polygons counted, and what belongs into OUT.aux.xml, where GDAL looks for more."""
 
-    sidecars: dict[str, str]
     features: int | None = None
+    sidecar: str = ""

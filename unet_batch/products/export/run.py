@@ -55,7 +55,7 @@ def export(
 ) -> ExportSummary:
     """Write the mask store ``masks`` to ``out``, in memory that does not depend on its size.
 
-    Blocks are done as a prediction's are. Their pieces lie in ``OUT.work`` until all are there; after a stop
+    Blocks are done as a prediction's are. Their pieces wait in ``OUT.partial`` for the last; after a stop
     or a kill the same call goes on from them.
 
     Args:
@@ -97,8 +97,10 @@ def _publish(product: Product, place: Workplace, out: Path, kind: str) -> Joined
         joined = product.join(place.folder, target)
         if out.is_dir():
             shutil.rmtree(out)
-        for suffix, text in joined.sidecars.items():
-            out.with_name(out.name + suffix).write_text(text, encoding="utf-8")
+        sidecar = out.with_name(f"{out.name}.aux.xml")
+        sidecar.unlink(missing_ok=True)
+        if joined.sidecar:
+            sidecar.write_text(joined.sidecar, encoding="utf-8")
         target.replace(out)
     place.discard()
     return joined

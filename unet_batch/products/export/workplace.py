@@ -42,7 +42,7 @@ class Workplace:
     @classmethod
     def open(cls, out: Path, request: Mapping[str, Any]) -> "Workplace":
         """The folder beside ``out``, begun anew unless the same request left it."""
-        folder = out.with_name(f"{out.name}.work")
+        folder = out.with_name(f"{out.name}.partial")
         text = json.dumps(request, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()
         with writing(str(folder)):

@@ -57,11 +57,11 @@ class Raster:
         pieces, compression = Pieces(folder, self.geometry), self.config.compression
         if self.kind == "ome-tiff":
             write_ome_tiff(target, pieces, self.view, compression)
-            return Joined({})
+            return Joined()
         if self.kind == "parts":
             target.mkdir()
             write_parts(target, pieces, self.view, self.config.part, compression)
-            return Joined({})
+            return Joined()
         levels = range(self.geometry.levels)
         write_cog(
             target,
@@ -70,4 +70,4 @@ class Raster:
             [self.geometry.shape_at(level) for level in levels],
             (image_tags(self.view, self.view.georef), pixel_tags(self.view, self.config.tile, compression)),
         )
-        return Joined({".aux.xml": sidecar(self.view)} if self.view.classes else {})
+        return Joined(sidecar=sidecar(self.view) if self.view.classes else "")

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from unet_batch.products.export.extras import needed
 from unet_batch.products.export.vector.edge import restored
-from unet_batch.products.export.vector.features import Facts, Features
-from unet_batch.products.export.vector.fragments import Fragments, Frame, cut
+from unet_batch.products.export.vector.features import Facts, Features, no_features
+from unet_batch.products.export.vector.fragments import Fragments, Frame, cut, no_fragments
 from unet_batch.products.export.vector.regions import OTHER, OUTSIDE, Regions
 from unet_batch.products.export.vector.rings import Ints, Rings
 from unet_batch.products.export.vector.shapes import simplified
-from unet_batch.products.export.vector.trace import Around, trace
+from unet_batch.products.export.vector.trace import trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,9 @@ class Tracing:
 
         ``regions`` were read with ``everything`` where there is a tolerance.
         """
-        rings = trace(regions.labels, Around.every_vertex(regions.classes).corners())
+        if not regions.count:
+            return no_features(), no_fragments(regions.labels.shape)
+        rings = trace(regions.labels, regions.classes)
         facts = _facts(regions, rings, rows)
         if self.tolerance:
             rings = restored(simplified(rings, self.tolerance), rings, regions.labels.shape)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.products.export.vector.edge import along_the_edge
-from unet_batch.products.export.vector.features import Facts
-from unet_batch.products.export.vector.rings import Ints, Rings, ragged
+from unet_batch.products.export.vector.features import Facts, no_facts
+from unet_batch.products.export.vector.rings import Ints, Rings, joined, ragged
 from unet_batch.products.export.vector.trace import EAST, SOUTH, WEST, Around
 from unet_batch.products.export.whole import written_whole
 
@@ -86,6 +86,15 @@ class Fragments:
             )
 
 
+def no_fragments(shape: tuple[int, ...]) -> Fragments:
+    """Of a block of (h, w) pixels in which no region was asked for."""
+    none = np.empty(0, np.int64)
+    chains = Chains(joined([]), none, none, none.astype(np.bool_))
+    lengths = dict(zip(SIDES, (shape[1], shape[1], shape[0], shape[0]), strict=True))
+    sides = {side: np.full(length, -1, np.int64) for side, length in lengths.items()}
+    return Fragments(no_facts(), none, joined([]), chains, sides)
+
+
 def _ring_arrays(name: str, rings: Rings) -> dict[str, Any]:
     return {f"{name}_xy": rings.xy, f"{name}_offsets": rings.offsets, f"{name}_owner": rings.owner}
 
@@ -110,7 +119,7 @@ class Frame:
 
     def around(self, x: Ints, y: Ints) -> Around:
         """The classes around vertices of the block."""
-        return Around.every_vertex(self.classes).at(y * (self.shape[1] + 1) + x)
+        return Around.of(self.classes, y * (self.shape[1] + 1) + x)
 
     def shifted(self, rings: Rings) -> Rings:
         """Rings of the block in coordinates of the image."""

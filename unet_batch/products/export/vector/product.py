@@ -62,7 +62,7 @@ class Polygons:
 
     def join(self, folder: Path, target: Path) -> Joined:
         """Finished features of all blocks, then those stitched together."""
-        return Joined({}, self.sink.join(target, self._pieces(folder)))
+        return Joined(self.sink.join(target, self._pieces(folder)))
 
     def _pieces(self, folder: Path) -> Iterator[bytes]:
         for number in range(len(self.grid)):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.products.export.extras import needed
+
 Ints = NDArray[np.int64]
 
 
@@ -107,21 +109,38 @@ def joined(parts: list[Rings]) -> Rings:
 def cycles(successor: Ints, members: Ints) -> tuple[Ints, Ints]:
     """The cycles of a permutation: its ``members`` in order of walking, and where each cycle begins.
 
-    The offsets have the count of members at their end.
+    Cycles begin with their first member, in the order of these; the offsets end with the count of members.
     """
-    following, seen = np.ascontiguousarray(successor).data, bytearray(len(successor))
-    order: list[int] = []
-    begins: list[int] = []
-    for member in members.tolist():
-        if seen[member]:
-            continue
-        begins.append(len(order))
-        at = member
-        while not seen[at]:
-            seen[at] = 1
-            order.append(at)
-            at = following[at]
-    return np.asarray(order, np.int64), np.asarray([*begins, len(order)], np.int64)
+    with needed("products", "the export of polygons"):
+        from scipy.sparse.csgraph import (  # noqa: PLC0415 - an extra
+            connected_components,
+            depth_first_order,
+        )
+
+    count = len(members)
+    if not count:
+        return members, np.zeros(1, np.int64)
+    number = np.zeros(len(successor), np.int32)
+    number[members] = np.arange(count)
+    onward = number[successor[members]]
+    cycle = connected_components(_graph(onward), directed=False)[1]
+    first = np.unique(cycle, return_index=True)[1]
+    turn = np.argsort(first)
+    # Cut open and laid end to end the cycles are one path, which scipy walks three times sooner than Python.
+    before = np.empty_like(onward)
+    before[onward] = np.arange(count)
+    onward[before[first[turn]]] = np.roll(first[turn], -1)
+    walked = depth_first_order(_graph(onward), first[turn[0]], return_predecessors=False)
+    lengths = np.bincount(cycle)[turn]
+    return members[walked], np.concatenate(([0], np.cumsum(lengths)))
+
+
+def _graph(onward: NDArray[np.int32]) -> Any:
+    """An edge from each node to the next, as scipy takes it."""
+    from scipy.sparse import csr_array  # noqa: PLC0415 - ``cycles`` has needed it
+
+    count = len(onward)
+    return csr_array((np.ones(count), onward, np.arange(count + 1, dtype=np.int32)), shape=(count, count))
 
 
 def simple(rings: Rings) -> Rings:

@@ -19,24 +19,21 @@ from unet_batch.products.export.vector.rings import Ints, Rings, cycles
 
 EAST, SOUTH, WEST, NORTH = range(4)
 Pixels = NDArray[np.integer]
-Corners = tuple[Pixels, Pixels, Pixels, Pixels]
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
     """The four pixels around vertices, as the pixel right of the edge that leaves each vertex E, S, W, N."""
 
-    right: Corners
+    right: tuple[Pixels, Pixels, Pixels, Pixels]
 
     @classmethod
-    def every_vertex(cls, padded: Pixels) -> "Around":
-        """Of all (h + 1, w + 1) vertices of a block of (h + 2, w + 2) pixels with a rim."""
-        return cls((padded[1:, 1:], padded[1:, :-1], padded[:-1, :-1], padded[:-1, 1:]))
-
-    def at(self, positions: Ints) -> "Around":
-        """Of the vertices at flat ``positions``."""
-        east, south, west, north = (pixels.reshape(-1)[positions] for pixels in self.right)
-        return Around((east, south, west, north))
+    def of(cls, padded: Pixels, positions: Ints) -> "Around":
+        """Of the vertices at flat ``positions`` among the (h + 1, w + 1) of a block of pixels with a rim."""
+        width = padded.shape[1]
+        flat, northwest = padded.reshape(-1), positions + positions // (width - 1)
+        southeast, southwest, northeast = (flat[northwest + offset] for offset in (width + 1, width, 1))
+        return cls((southeast, southwest, flat[northwest], northeast))
 
     def left(self, direction: int) -> Pixels:
         """The pixel left of the edge that leaves in ``direction``."""
@@ -49,7 +46,7 @@ class Around:
     def corners(self) -> NDArray[np.bool_]:
         """Where an outline turns, or three or four edges meet."""
         east, south, west, north = (self.edge(direction) for direction in range(4))
-        return (north ^ south) | (west ^ east) | (north & west)
+        return _corners(east, south, west, north)
 
     def turns(self) -> NDArray[np.int64]:
         """(V, 4) direction in which the outline goes on that arrives heading E, S, W or N.
@@ -65,22 +62,23 @@ class Around:
         return onward
 
 
-def trace(labels: Pixels, also: NDArray[np.bool_]) -> Rings:
+def trace(labels: Pixels, classes: Pixels) -> Rings:
     """All rings of the regions numbered 1, 2, ... in a block; owners are the numbers less one.
 
     Args:
         labels: (h, w), each region connected by its pixels' sides; 0 is traced by nobody.
-        also: (h + 1, w + 1) vertices to keep wherever an outline runs over them.
+        classes: (h + 2, w + 2) what the regions are regions of, and a rim: where outlines beyond the block
+            meet its edge, vertices are kept.
     """
-    around = Around.every_vertex(np.pad(labels, 1))
-    kept = around.corners() | (also & _on_an_edge(around))
-    positions = np.flatnonzero(kept)
-    here = around.at(positions)
+    padded = np.pad(labels, 1)
+    positions = _kept(padded, classes)
+    here = Around.of(padded, positions)
     y, x = np.divmod(positions, labels.shape[1] + 1)
     owners = np.stack([pixels * here.edge(d) for d, pixels in enumerate(here.right)], axis=1)
-    ahead = _next_kept(x)
-    successor = 4 * ahead + np.take_along_axis(here.turns()[ahead], np.arange(4)[None, :, None], 2)[..., 0]
-    order, offsets = cycles(successor.reshape(-1), np.flatnonzero(owners))
+    ahead, turns = _next_kept(x), here.turns()
+    for heading in range(4):  # the edge that follows each, 4 to a vertex
+        ahead[:, heading] = 4 * ahead[:, heading] + turns[ahead[:, heading], heading]
+    order, offsets = cycles(ahead.reshape(-1), np.flatnonzero(owners))
     vertex = order // 4
     return Rings(
         np.column_stack((x[vertex], y[vertex])),
@@ -89,8 +87,23 @@ def trace(labels: Pixels, also: NDArray[np.bool_]) -> Rings:
     )
 
 
-def _on_an_edge(around: Around) -> NDArray[np.bool_]:
-    return around.edge(EAST) | around.edge(SOUTH) | around.edge(WEST) | around.edge(NORTH)
+def _kept(padded: Pixels, classes: Pixels) -> Ints:
+    """Flat positions of the vertices that rings are made of."""
+    across, down = padded[:, 1:] != padded[:, :-1], padded[1:] != padded[:-1]
+    kept = _corners(down[:, 1:], across[1:], down[:, :-1], across[:-1])
+    rim = np.zeros_like(kept)
+    rim[[0, -1]] = rim[:, [0, -1]] = True
+    edge = np.flatnonzero(rim)
+    outlined = Around.of(padded, edge)
+    touched = np.logical_or.reduce([outlined.edge(direction) for direction in range(4)])
+    kept.reshape(-1)[edge] |= touched & Around.of(classes, edge).corners()
+    return np.flatnonzero(kept)
+
+
+def _corners(
+    east: NDArray[np.bool_], south: NDArray[np.bool_], west: NDArray[np.bool_], north: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    return (north ^ south) | (west ^ east) | (north & west)
 
 
 def _next_kept(x: Ints) -> Ints:
