@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from unet_batch.products.export.run import export as export
     from unet_batch.products.objects.config import ObjectsConfig as ObjectsConfig
     from unet_batch.products.objects.run import objects as objects
+    from unet_batch.products.preview.config import PreviewConfig as PreviewConfig
+    from unet_batch.products.preview.run import preview as preview
     from unet_batch.products.stats.config import StatsConfig as StatsConfig
     from unet_batch.products.stats.run import stats as stats
     from unet_batch.train.config import TrainConfig as TrainConfig
@@ -42,6 +44,7 @@ _HOMES = {
     "MosaicConfig": "unet_batch.ingest.mosaic.config",
     "ObjectsConfig": "unet_batch.products.objects.config",
     "PredictConfig": "unet_batch.predict.config",
+    "PreviewConfig": "unet_batch.products.preview.config",
     "StatsConfig": "unet_batch.products.stats.config",
     "TrainConfig": "unet_batch.train.config",
     "build": "unet_batch.models.build",
@@ -52,6 +55,7 @@ _HOMES = {
     "ingest_mosaic": "unet_batch.ingest.mosaic.run",
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",
+    "preview": "unet_batch.products.preview.run",
     "save_checkpoint": "unet_batch.models.checkpoint",
     "stats": "unet_batch.products.stats.run",
     "status": "unet_batch.predict.status",

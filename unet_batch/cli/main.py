@@ -27,6 +27,7 @@ VERBS = {
     "predict": "Segment an image into a mask store.",
     "pool": "Scheduler and workers over several machines.",
     "predict-many": "Segment many images with one pool of workers.",
+    "preview": "A picture of an image with masks above it.",
     "schema": "JSON schema of what a YAML file may say.",
     "stats": "Areas of classes, whole or per zone, as a table.",
     "status": "State of a mask store.",

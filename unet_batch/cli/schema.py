@@ -16,6 +16,7 @@ KINDS = {
     "mosaic": "unet_batch.ingest.mosaic.config.MosaicConfig",
     "objects": "unet_batch.products.objects.config.ObjectsConfig",
     "predict": "unet_batch.predict.config.PredictConfig",
+    "preview": "unet_batch.products.preview.config.PreviewConfig",
     "stats": "unet_batch.products.stats.config.StatsConfig",
     "train": "unet_batch.train.config.TrainConfig",
 }

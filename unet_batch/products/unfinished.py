@@ -35,13 +35,13 @@ def hash_of(plan: Config) -> str:
     return hashlib.sha256(json.dumps(plan.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-def check_output(out: Path, suffixes: tuple[str, ...]) -> None:
-    """Refuse an output that exists, has another ending than ``suffixes``, or lies in no folder."""
+def check_output(out: Path, suffixes: tuple[str, ...], *, replace: bool = False) -> None:
+    """Refuse an output of another ending than ``suffixes``, in no folder, or there unless to ``replace``."""
     if out.suffix not in suffixes:
         raise InputError(f"{out}: ends in none of {', '.join(suffixes)}; give such a name")
     if not out.parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} does not exist; create it first")
-    if out.exists():
+    if out.is_dir() or (out.exists() and not replace):
         raise OutputError(f"{out}: exists already; choose another output or remove it")
 
 
