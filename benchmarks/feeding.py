@@ -1,0 +1,173 @@
+"""Steps fed from a store, with every augmentation, against the same steps on one batch in memory.
+
+    python benchmarks/feeding.py                  # prints JSON; three minutes on two cores
+    python benchmarks/feeding.py --rounds 2 --steps 2 --dims 3
+
+A step is forward, loss, backward and update of a padded U-Net of some 2 million parameters. Both take turns.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import machine
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from unet_batch.models.build import build
+from unet_batch.models.device import resolve_device
+from unet_batch.models.spec import ModelSpec
+from unet_batch.store.image import Image
+from unet_batch.store.image_writer import ImageLayout
+from unet_batch.store.layout import PyramidLayout
+from unet_batch.tiling.box import Box
+from unet_batch.train.augment.augment import Augment
+from unet_batch.train.augment.config import AugmentConfig
+from unet_batch.train.data.config import DataConfig, SamplingConfig
+from unet_batch.train.data.loader import Loader
+from unet_batch.train.data.sources import open_sources
+from unet_batch.train.sample import Sample
+
+KINDS = (
+    "flip", "turn", "rotation", "scale", "shear", "elastic", "gamma", "brightness", "contrast",
+    "channel_shift", "noise", "blur", "cutout",
+)  # fmt: skip
+SIDE = {2: (4096, 4096), 3: (192, 384, 384)}
+PATCH = {2: 256, 3: 64}
+WIDTH = {2: 16, 3: 20}
+DEPTH = {2: 4, 3: 3}
+CLASSES = ("background", "inside", "border")
+
+
+def write(path: Path, pixels: np.ndarray, fill: int = 0) -> str:
+    """``pixels`` as an image of the default chunks."""
+    dims = pixels.ndim
+    block, chunk = (2048, 512) if dims == 2 else (128, 64)
+    layout = PyramidLayout(
+        "zyx"[-dims:], pixels.shape, 1, "uint8", (block,) * dims, (chunk,) * dims, dims, fill=fill, levels=1
+    )
+    writer = Image.create(path, ImageLayout(layout))
+    for index in np.ndindex(*(-(-n // block) for n in pixels.shape)):
+        start = tuple(i * block for i in index)
+        box = Box(start, tuple(min(a + block, n) for a, n in zip(start, pixels.shape, strict=True)))
+        writer.write_block(box, pixels[box.slices][np.newaxis])
+    writer.finish()
+    return str(path)
+
+
+def data(folder: Path, dims: int) -> DataConfig:
+    """A noisy image of blobs and their classes."""
+    smooth = gaussian_filter(np.random.default_rng(0).standard_normal(SIDE[dims], np.float32), 6)
+    smooth /= smooth.std()
+    labels = (smooth > 0.5).astype(np.uint8) + (np.abs(smooth - 0.5) < 0.1)
+    image = np.clip(128 + 40 * smooth + np.random.default_rng(1).normal(0, 10, smooth.shape), 0, 255)
+    paths = {
+        "image": write(folder / "image", image.astype(np.uint8)),
+        "labels": write(folder / "labels", labels, 255),
+    }
+    return DataConfig.model_validate({"sources": [{**paths, "train": "all"}]})
+
+
+class Stepper:
+    """Forward, backward and update of one network."""
+
+    def __init__(self, spec: ModelSpec, device: torch.device) -> None:
+        torch.manual_seed(0)
+        layout = torch.channels_last if spec.dims == 2 else torch.channels_last_3d
+        self.model = build(spec).to(device, memory_format=layout).train()
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), fused=True)
+        self.device, self.layout = device, layout
+
+    def __call__(self, sample: Sample) -> None:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits = self.model(sample.images.contiguous(memory_format=self.layout))
+        loss = torch.nn.functional.cross_entropy(logits.float(), sample.labels, ignore_index=255)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+
+
+def seconds(action: Callable[[], None], count: int, device: torch.device) -> float:
+    """Per call, over ``count`` calls."""
+    began = time.perf_counter()
+    for _ in range(count):
+        action()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) / count
+
+
+def measured(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Seconds per step of both kinds, in turns, and where a fed step's extra time goes."""
+    device = torch.device(resolve_device("auto"))
+    spec = ModelSpec(
+        dims=args.dims,
+        in_channels=1,
+        classes=CLASSES,
+        width=WIDTH[args.dims],
+        depth=DEPTH[args.dims],
+        padding="same",
+        norm="batch",
+    )
+    sources = open_sources(data(folder, args.dims), spec)
+    augmenting = AugmentConfig.model_validate({kind: {} for kind in KINDS})
+    sampling = SamplingConfig(patch=(PATCH[args.dims],), threads=args.threads)
+    step = Stepper(spec, device)
+    with Loader(sources, sampling, augmenting, args.batch) as loader:
+        augment = Augment(augmenting, sources.spec, loader.patch.input)
+        fixed = augment(next(loader), device)
+        spent = 0.0
+
+        def fed() -> None:
+            nonlocal spent
+            batch = next(loader)
+            began = time.perf_counter()
+            sample = augment(batch, device)
+            spent += time.perf_counter() - began
+            step(sample)
+
+        seconds(lambda: step(fixed), 2, device)
+        seconds(fed, 2, device)
+        waited, spent = loader.waited, 0.0
+        turns = [
+            (seconds(lambda: step(fixed), args.steps, device), seconds(fed, args.steps, device))
+            for _ in range(args.rounds)
+        ]
+        count = args.rounds * args.steps
+        return {
+            "parameters": sum(p.numel() for p in step.model.parameters()),
+            "device": str(device),
+            "patch": loader.patch.input,
+            "read": loader.patch.read,
+            "batch": args.batch,
+            "fixed_seconds": [round(a, 4) for a, _ in turns],
+            "fed_seconds": [round(b, 4) for _, b in turns],
+            "rate_over_fixed": round(statistics.median(a / b for a, b in turns), 4),
+            "waited_seconds_per_step": round((loader.waited - waited) / count, 5),
+            "augment_seconds_per_step": round(spent / count, 5),
+        }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dims", type=int, default=2, choices=(2, 3))
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=10, help="steps of each kind in a turn")
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measured(args, Path(folder))
+    print(json.dumps({"benchmark": "feeding", **machine.facts(), "settings": vars(args), **found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
