@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from unet_batch.cli import options
-from unet_batch.cli.predict import FAILED_BLOCKS, STOPPED
+from unet_batch.cli.predict import FAILED_BLOCKS
 from unet_batch.cli.progress import display, echo_line, observe
-from unet_batch.cli.stopping import on_signals
+from unet_batch.cli.stopping import STOPPED, on_signals
 
 if TYPE_CHECKING:
     from unet_batch.ingest.mosaic.run import MosaicSummary

@@ -17,7 +17,7 @@ from unet_batch.schedule.events import Event
 from unet_batch.store.cache import ChunkCache, ReadCount
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
-from unet_batch.tiling import Block, Box, border
+from unet_batch.tiling import Block, Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,8 @@ class _Tools:
                 return Event(number, "skipped", stages=watch.seconds)
             source = _CachedSource(self.image, self.cache, self._interior(block), self.plan.image.channels)
             read_box = self.plan.tiling.read_box(block.box)
-            hull = border.read(source, read_box, self.plan.compute.border)
-            inside = block.box.relative_to(read_box.start).slices
-            valid = self.foreground.valid(block.box, hull[(slice(None), *inside)])
+            hull, has = self.foreground.nodata.read(source, read_box, block.box)
+            valid = self.foreground.valid(block.box, has)
         decoded, needed = source.count.decoded_bytes, block.box.size * hull.shape[0] * hull.itemsize
         if valid is not None and not valid.any():
             return Event(number, "skipped", stages=watch.seconds, decoded_bytes=decoded, needed_bytes=needed)

@@ -55,6 +55,8 @@ class PredictConfig(DriveConfig):
         overlap: share of a tile that overlaps the next when blending.
         border: what networks see past the image's edge.
         nodata: pixel value that means no data (all channels), ``nan``, or a mask; None takes the image's own.
+        nodata_fill: what networks see of missing pixels: data mirrored at the rim as at the image's border,
+            the image's mean, or the pixels as they are (``keep``). None of them is classified.
         skip_background: a foreground test on a coarse level.
         roi: [start, stop] in pixels for each axis but the channels; only this is computed.
         channels: numbers or names of the image's channels, in the order that the network takes.
@@ -77,6 +79,7 @@ class PredictConfig(DriveConfig):
     overlap: float = Field(default=0.5, gt=0, lt=1)
     border: Literal["mirror", "edge", "constant"] = "mirror"
     nodata: float | int | NodataMask | None = None
+    nodata_fill: Literal["mirror", "mean", "keep"] = "mirror"
     skip_background: SkipBackground | None = None
     roi: tuple[Range, ...] | None = None
     channels: tuple[int | str, ...] | None = Field(default=None, min_length=1)

@@ -1,13 +1,12 @@
 """Foreground: which pixels of a block are worth computing, decided before any network work."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import InputError
 from unet_batch.predict.config import SkipBackground
+from unet_batch.predict.nodata import NoData
 from unet_batch.predict.plan import Plan
 from unet_batch.store.image import Image
 from unet_batch.tiling import Box
@@ -19,7 +18,7 @@ class Foreground:
 
     plan: Plan
     image: Image
-    nodata_mask: Image | None
+    nodata: NoData
 
     @classmethod
     def open(cls, plan: Plan, image: Image) -> "Foreground":
@@ -28,18 +27,12 @@ class Foreground:
         Raises:
             InputError: a mask of another shape than the image.
         """
-        path = plan.image.nodata_mask
-        if path is None:
-            return cls(plan, image, None)
-        mask = Image.open(path, axes=plan.image.axes.replace("c", ""))
-        if mask.shape != image.shape:
-            raise InputError(
-                f"{path}: shape {mask.shape}, the image has {image.shape}; give a mask that fits"
-            )
-        return cls(plan, image, mask)
+        return cls(plan, image, NoData.open(plan, image))
 
     def is_background(self, region: Box) -> bool:
-        """Whether no pixel of ``region`` passes the plan's foreground test."""
+        """Whether ``region`` has no data, or no pixel of it passes the plan's foreground test."""
+        if self.nodata.is_empty(region):
+            return True
         test = self.plan.select.skip_background
         if test is None:
             return False
@@ -52,11 +45,9 @@ class Foreground:
         pixels = coarse.read(box, self.plan.image.channels)[steps].astype(np.float32)
         return not bool((_measure(pixels, test) > test.threshold).any())
 
-    def valid(self, region: Box, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Which pixels of ``region`` (C, *region) count; None where all do."""
-        masks = [
-            m for m in (self._in_roi(region), self._has_data(region, pixels)) if m is not None and not m.all()
-        ]
+    def valid(self, region: Box, has: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Which pixels of ``region`` count, of those that it ``has``; None where all do."""
+        masks = [m for m in (self._in_roi(region), has) if m is not None and not m.all()]
         return np.logical_and.reduce(masks) if masks else None
 
     def _in_roi(self, region: Box) -> NDArray[np.bool_] | None:
@@ -66,15 +57,6 @@ class Foreground:
         mask = np.zeros(region.shape, np.bool_)
         mask[inside.relative_to(region.start).slices] = True
         return mask
-
-    def _has_data(self, region: Box, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
-        if self.nodata_mask is not None:
-            return np.asarray(self.nodata_mask.read(region)[0] != 0)
-        nodata = self.plan.image.nodata
-        if nodata is None:
-            return None
-        absent = np.isnan(pixels) if nodata != nodata else pixels == nodata  # noqa: PLR0124 - NaN
-        return np.asarray(~absent.all(axis=0))
 
 
 def _level_for(image: Image, pixels: int) -> tuple[Image, tuple[int, ...]]:

@@ -48,7 +48,10 @@ class GridPart(Config):
 
 
 class ComputePart(Config):
-    """The arithmetic. ``single_thread``: fp32 convolutions on one thread differ in their last bits."""
+    """The arithmetic. ``single_thread``: fp32 convolutions on one thread differ in their last bits.
+
+    ``nodata_mean``: each channel's mean, where missing pixels are filled with it.
+    """
 
     device: Literal["cpu", "cuda"]
     precision: Literal["fp32", "bf16", "fp16"]
@@ -60,6 +63,8 @@ class ComputePart(Config):
     tta: bool
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    nodata_fill: Literal["mirror", "mean", "keep"] = "mirror"
+    nodata_mean: tuple[float, ...] = ()
 
 
 class SelectPart(Config):

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import Literal
 
+import numpy as np
+
 from unet_batch.errors import InputError
 from unet_batch.models.normalise import affine_for
 from unet_batch.predict.config import PredictConfig
+from unet_batch.predict.mask import open_mask
 from unet_batch.predict.plan import (
     ComputePart,
     GridPart,
@@ -17,6 +20,7 @@ from unet_batch.predict.plan import (
     SelectPart,
 )
 from unet_batch.predict.request import Request
+from unet_batch.store.image import Image
 
 BLOCK = {("cpu", 2): 2048, ("cuda", 2): 4096, ("cpu", 3): 128, ("cuda", 3): 256}
 SMALLEST_BLOCK = {2: 512, 3: 64}
@@ -53,7 +57,8 @@ def make_plan(request: Request, choice: Choice) -> Plan:
     """
     config, spec, image = request.config, request.spec, request.image
     channels = request.channels()
-    affine = affine_for(spec, lambda q: image.percentiles(q, channels, request.nodata))
+    mask = None if request.nodata_mask is None else open_mask(request.nodata_mask, image)
+    affine = affine_for(spec, lambda q: image.percentiles(q, channels, request.nodata, mask))
     merge = _merge(config, exact=spec.reach().exact)
     return Plan(
         image=ImagePart(
@@ -79,6 +84,8 @@ def make_plan(request: Request, choice: Choice) -> Plan:
             tta=config.tta,
             offset=affine.offset,
             scale=affine.scale,
+            nodata_fill=config.nodata_fill,
+            nodata_mean=_means(request, channels, mask) if config.nodata_fill == "mean" else (),
         ),
         select=SelectPart(roi=request.roi, skip_background=config.skip_background),
         output=OutputPart(
@@ -89,6 +96,11 @@ def make_plan(request: Request, choice: Choice) -> Plan:
             compression=config.compression,
         ),
     )
+
+
+def _means(request: Request, channels: tuple[int, ...], mask: Image | None) -> tuple[float, ...]:
+    found = request.image.means(channels, request.nodata, mask)
+    return tuple(float(mean) for mean in np.nan_to_num(found))
 
 
 def choose_block(request: Request, device: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from unet_batch.errors import InputError
 from unet_batch.models.checkpoint import file_hash, read_spec
 from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import NodataMask, PredictConfig
+from unet_batch.predict.mask import INSIDE, open_mask
 from unet_batch.store.image import Image
 
 
@@ -68,8 +69,11 @@ class Request:
 
     @property
     def nodata_mask(self) -> str | None:
-        """The array whose zeros mean no data."""
-        return self.config.nodata.mask if isinstance(self.config.nodata, NodataMask) else None
+        """The array whose zeros mean no data, the setting's or the image's own, as a plan names it."""
+        if isinstance(self.config.nodata, NodataMask):
+            return self.config.nodata.mask
+        own = self.image.nodata_mask if self.config.nodata is None else None
+        return None if own is None else INSIDE + own.removeprefix(f"{self.image.path}/")
 
     def channels(self) -> tuple[int, ...]:
         """The image's channels in the order that the network takes them."""
@@ -117,12 +121,7 @@ def _check_axes(request: Request) -> None:
 def _check_nodata_mask(request: Request) -> None:
     if request.nodata_mask is None:
         return
-    mask = Image.open(request.nodata_mask, axes=request.axes)
-    if mask.shape != request.image.shape:
-        raise InputError(
-            f"{request.nodata_mask}: shape {mask.shape}, the image has {request.image.shape}; "
-            "give a mask that fits"
-        )
+    open_mask(request.nodata_mask, request.image)
 
 
 def _check_roi(request: Request) -> None:

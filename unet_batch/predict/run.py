@@ -20,6 +20,7 @@ from unet_batch.drive.workers import Workers, workers
 from unet_batch.errors import InputError, MissingError, PlanMismatchError, StoreBusyError, UnetBatchError
 from unet_batch.predict.block import PredictWork
 from unet_batch.predict.config import PredictConfig
+from unet_batch.predict.nodata import NoData
 from unet_batch.predict.output import classes_counted, layout_of
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import Choice, make_plan
@@ -95,7 +96,7 @@ class _Prediction:
                 masks = Masks.create(self.out, layout_of(plan, self.request), self._attributes(plan, choice))
                 created = True
                 with self._new_ledger(plan) as ledger:
-                    self._compute(plan, masks, ledger, crew.execute, _selected(plan))
+                    self._compute(plan, masks, ledger, crew.execute, open_blocks(plan.tiling, ledger))
         except UnetBatchError as error:
             # Nothing to resume. A busy store is another driver's.
             if created and not self.run.record.blocks and not isinstance(error, StoreBusyError):
@@ -162,8 +163,10 @@ class _Prediction:
     def _new_ledger(self, plan: Plan) -> Ledger:
         ledger = Ledger.create(self.out, plan.tiling.counts, classes_counted(plan))
         unwanted = np.ones(len(plan.tiling), np.bool_)
-        unwanted[_selected(plan)] = False
-        ledger.record_all(unwanted.reshape(plan.tiling.counts), BlockStatus.SKIPPED)
+        unwanted[plan.tiling.numbers_in(plan.region)] = False
+        skipped = unwanted.reshape(plan.tiling.counts)
+        empty = NoData.open(plan, self.request.image).empty_blocks()
+        ledger.record_all(skipped if empty is None else skipped | empty, BlockStatus.SKIPPED)
         return ledger
 
     def _ledger(self, plan: Plan) -> Ledger:
@@ -202,10 +205,6 @@ def settled(request: Request, stored: Plan) -> Choice:
         tile=stored.grid.tile[-dims:] if config.tile == "auto" else given.tile,
         batch=compute.batch if config.batch == "auto" else given.batch,
     )
-
-
-def _selected(plan: Plan) -> NDArray[np.int64]:
-    return plan.tiling.numbers_in(plan.region)
 
 
 def _check_output(out: Path) -> None:

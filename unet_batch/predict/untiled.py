@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
 from unet_batch.predict.config import PredictConfig
+from unet_batch.predict.nodata import NoData
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.predictor import Predictor
 from unet_batch.predict.resources import threads
@@ -17,7 +18,7 @@ from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
-from unet_batch.tiling import Box, border
+from unet_batch.tiling import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,14 @@ def compare_untiled(path: str | Path, windows: int, seed: int = 0) -> Difference
     device = settings.device if settings.device != "auto" else plan.compute.device
     predictor = Predictor(plan, provenance["models"], device, threads(settings), 1, masks.layout.fill)
     source = _ChosenChannels(image, plan.image.channels)
+    nodata = NoData.open(plan, image)
     largest, unequal, compared = 0.0, 0, 0
     for window in _windows(plan, Ledger.open(path), windows, seed):
         seen = window.grow(plan.grid.before, plan.grid.after)
         inside = window.intersect(Box.of_shape(plan.image.shape))
-        one_pass = predictor.one_pass(border.read(source, seen, plan.compute.border))
+        one_pass = predictor.one_pass(nodata.read(source, seen, inside)[0])
         one_pass = one_pass[(slice(None), *(slice(0, n) for n in inside.shape[-predictor.dims :]))]
-        hull = border.read(source, plan.tiling.read_box(inside), plan.compute.border)
+        hull, _ = nodata.read(source, plan.tiling.read_box(inside), inside)
         largest = max(largest, float(np.abs(predictor.probabilities(hull, inside) - one_pass).max()))
         stored = masks.read(inside)
         labels = predictor.labels(one_pass).reshape(stored.shape)

@@ -22,7 +22,7 @@ from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layer import channels_first, with_channels
-from unet_batch.store.sampling import percentiles, sample_chunks
+from unet_batch.store.sampling import means, percentiles, sample_chunks
 from unet_batch.tiling.box import Box
 
 _ALIASES = {"band": "c", "channel": "c", "time": "t"}
@@ -163,6 +163,10 @@ class Image:
         """Whether any shard that touches ``box`` was ever written with more than fill (local stores only)."""
         return self.array.has_data(with_channels(box, self.axes, 0, self.channels))
 
+    def is_written(self, box: Box) -> bool:
+        """Whether a shard under ``box`` was ever written with more than fill; True where nobody knows."""
+        return self.array.has_data(with_channels(box, self.axes, 0, self.channels))
+
     def identity(self) -> str:
         """SHA-256 over what decides the pixels of level 0: array metadata, axes and sampled chunks.
 
@@ -177,15 +181,26 @@ class Image:
         return digest.hexdigest()
 
     def percentiles(
-        self, q: Sequence[float], channels: tuple[int, ...] | None = None, nodata: float | None = None
+        self,
+        q: Sequence[float],
+        channels: tuple[int, ...] | None = None,
+        nodata: float | None = None,
+        mask: "Image | None" = None,
     ) -> NDArray[np.float64]:
         """(C, len(q)) percentiles of pixels that are data, from a coarse level or evenly spaced chunks.
 
-        ``nodata`` defaults to the image's own. At most some 16 million pixels a channel are read; the same
-        image gives the same values. NaN for a channel without data.
+        ``nodata`` defaults to the image's own; where ``mask`` is 0 there is no data either. At most some 16
+        million pixels a channel are read; the same image gives the same values. NaN for a channel without
+        data.
         """
         ignored = self.nodata if nodata is None else nodata
-        return percentiles(self, q, channels or tuple(range(self.channels)), ignored)
+        return percentiles(self, q, channels or tuple(range(self.channels)), ignored, mask)
+
+    def means(
+        self, channels: tuple[int, ...], nodata: float | None = None, mask: "Image | None" = None
+    ) -> NDArray[np.float64]:
+        """(C,) means of the pixels that ``percentiles`` looks at."""
+        return means(self, channels, self.nodata if nodata is None else nodata, mask)
 
     def _channel_range(self, channels: tuple[int, ...] | None) -> tuple[int, int]:
         if channels is None:

@@ -52,30 +52,51 @@ def sample_chunks(shape: tuple[int, ...], chunk: tuple[int, ...], count: int) ->
 
 
 def percentiles(
-    image: Sampled, q: Sequence[float], channels: tuple[int, ...], nodata: float | None
+    image: Sampled,
+    q: Sequence[float],
+    channels: tuple[int, ...],
+    nodata: float | None,
+    mask: Sampled | None = None,
 ) -> NDArray[np.float64]:
     """(C, len(q)) percentiles of the pixels that are data; NaN for a channel without any."""
-    coarse = next((i for i in map(image.at_level, range(len(image.levels))) if _small(i)), None)
-    source = coarse or image.at_level(len(image.levels) - 1)
-    return np.stack([_of_channel(source, q, channel, nodata) for channel in channels])
+
+    def of(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(np.percentile(values, q) if values.size else np.full(len(q), np.nan), np.float64)
+
+    return np.stack([of(values) for values in _by_channel(image, channels, nodata, mask)])
+
+
+def means(
+    image: Sampled, channels: tuple[int, ...], nodata: float | None, mask: Sampled | None = None
+) -> NDArray[np.float64]:
+    """(C,) means of the pixels that are data; NaN for a channel without any."""
+    found = _by_channel(image, channels, nodata, mask)
+    return np.array([values.mean(dtype=np.float64) if values.size else np.nan for values in found])
+
+
+def _by_channel(
+    image: Sampled, channels: tuple[int, ...], nodata: float | None, mask: Sampled | None
+) -> Iterator[NDArray[Any]]:
+    """The pixels of each channel that are data, of a coarse level or of some chunks."""
+    # A mask of fewer levels says nothing of the others.
+    count = len(image.levels) if mask is None else min(len(image.levels), len(mask.levels))
+    levels: list[tuple[Sampled, Sampled | None]] = [
+        (image.at_level(k), None if mask is None else mask.at_level(k)) for k in range(count)
+    ]
+    source, has = next((pair for pair in levels if _small(pair[0])), levels[-1])
+    most = max(1, _MAX_PIXELS // prod(source.chunk))
+    whole = Box.of_shape(source.shape)
+    boxes = [whole] if _small(source) else list(sample_chunks(source.shape, source.chunk, most))
+    for channel in channels:
+        parts = []
+        for box in boxes:
+            pixels = source.read(box, (channel,))
+            parts.append(_data(pixels if has is None else pixels[has.read(box) != 0], nodata))
+        yield np.concatenate(parts)
 
 
 def _small(image: Sampled) -> bool:
     return prod(image.shape) <= _MAX_PIXELS
-
-
-def _of_channel(
-    image: Sampled, q: Sequence[float], channel: int, nodata: float | None
-) -> NDArray[np.float64]:
-    count = max(1, _MAX_PIXELS // prod(image.chunk))
-    if _small(image):
-        boxes: Iterator[Box] = iter([Box.of_shape(image.shape)])
-    else:
-        boxes = sample_chunks(image.shape, image.chunk, count)
-    values = np.concatenate([_data(image.read(box, (channel,)), nodata) for box in boxes])
-    if not values.size:
-        return np.full(len(q), np.nan)
-    return np.asarray(np.percentile(values, q), dtype=np.float64)
 
 
 def _data(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
