@@ -9,6 +9,9 @@ out/nuclei; run it again and it goes on where it ended. The network is out/nucle
 import argparse
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,8 @@ def prepare(data: Path) -> list[dict[str, Any]]:
         entries = json.loads((data / "index.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{data}/index.json: no such file; give the folder with --data") from None
-    return [_source(data, entry) for entry in sorted(entries, key=lambda e: (e["split"], e["file"]))]
+    with ThreadPoolExecutor() as pool:  # each file is probed in a process of its own, which is waited for
+        return list(pool.map(partial(_source, data), sorted(entries, key=itemgetter("split", "file"))))
 
 
 def settings(sources: list[dict[str, Any]], overrides: list[str]) -> TrainConfig:

@@ -41,7 +41,7 @@ def command(
 
     config = load(TrainConfig, config_file, overrides)
     if show_batch:
-        _show_batch(config, show_batch)
+        _draw(config, show_batch)
         return 0
     first = int(os.environ.get("RANK", "0")) == 0
     try:
@@ -69,10 +69,10 @@ def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult
             return train(config, hooks=Hooks(shown.show, stop))
 
 
-def _show_batch(config: "TrainConfig", count: int) -> None:
-    from unet_batch.train.sheet import draw_batch  # noqa: PLC0415 - imports torch
+def _draw(config: "TrainConfig", count: int) -> None:
+    from unet_batch.train.show import show_batch  # noqa: PLC0415 - imports torch
 
-    path = draw_batch(config, count)
+    path = show_batch(config, count)
     click.echo(f"{path}: {count} samples as the network would see them")
 
 

@@ -144,7 +144,7 @@ def _meet(ranks: Ranks, patience: timedelta) -> None:
     """Make the process group once every rank has said that it is here."""
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
-        store, _, _ = next(rendezvous("env://", timeout=patience))
+        store = _store(ranks, host, int(port), patience)
         store.set(f"here/{ranks.rank}", b"1")
         _await_all(store, ranks, patience)
         store.set_timeout(_PATIENCE)
@@ -162,6 +162,14 @@ def _meet(ranks: Ranks, patience: timedelta) -> None:
             f"rank {ranks.rank} cannot reach {host}:{port} within {patience.total_seconds():.0f} s "
             f"({_first_line(error)}); check that rank 0 runs there and that no firewall is between"
         ) from None
+
+
+def _store(ranks: Ranks, host: str, port: int, patience: timedelta) -> Store:
+    """Where ranks find each other: torchrun's agent has one, else the first rank opens it."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        found, _, _ = next(rendezvous("env://", timeout=patience))
+        return found  # type: ignore[no-any-return]  # untyped upstream
+    return dist.TCPStore(host, port, ranks.count, ranks.first, patience, wait_for_workers=False)
 
 
 def _await_all(store: Store, ranks: Ranks, patience: timedelta) -> None:

@@ -36,13 +36,18 @@ class History:
         step = int(row["step"])
         with writing(self.path):
             self._rows.writerow(_text(row))
-            if step % _FLUSH_EVERY == 0 or len(row) > len(STEP_COLUMNS):
-                self._file.flush()
+        if step % _FLUSH_EVERY == 0 or len(row) > len(STEP_COLUMNS):
+            self.flush()
         if self._board is not None:
             for name, value in row.items():
                 if name != "step":
                     group = "train" if name in STEP_COLUMNS else "validation"
                     self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def flush(self) -> None:
+        """Hand what was added to the file system."""
+        with writing(self.path):
+            self._file.flush()
 
     def close(self) -> None:
         """Write what is left."""

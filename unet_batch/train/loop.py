@@ -45,7 +45,7 @@ def learn(job: Job, history: History | None) -> bool:
             _record(job, history, pace, outcome, scores)
             stopping = bool(asked.item()) and standing.step < steps
             if stopping or _due(job, job.config.run.checkpoint_every):
-                job.save()
+                _save(job, history)
             if stopping:
                 return False
     return True
@@ -110,6 +110,13 @@ def _record(job: Job, history: History | None, pace: "_Pace", outcome: Outcome, 
             scores=scores,
         )
     )
+
+
+def _save(job: Job, history: History | None) -> None:
+    """The state, and before it the rows of all steps that it counts."""
+    if history is not None:
+        history.flush()
+    job.save()
 
 
 def _due(job: Job, every: int) -> bool:

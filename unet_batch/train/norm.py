@@ -33,8 +33,8 @@ class HostSyncedNorm(nn.Module):
     def __init__(self, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
-        self.momentum, self.eps = norm.momentum or 0.0, norm.eps
-        self.track_running_stats = True
+        self.momentum = 0.0 if norm.momentum is None else norm.momentum
+        self.eps = norm.eps
         for name, buffer in norm.named_buffers():
             self.register_buffer(name, buffer)
 
@@ -60,8 +60,7 @@ class HostSyncedNorm(nn.Module):
         first, second, pixels = torch.split(total, [x.shape[1], x.shape[1], 1])
         offset = first / pixels
         variance = second / pixels - offset**2
-        if self.track_running_stats:
-            self._follow(about + offset.detach(), variance.detach() * pixels / (pixels - 1).clamp(min=1))
+        self._follow(about + offset.detach(), variance.detach() * pixels / (pixels - 1).clamp(min=1))
         return about + offset, variance.clamp(min=0)
 
     @torch.no_grad()

@@ -91,10 +91,12 @@ def _steady_norms(block: nn.Module) -> Iterator[None]:
     """Running statistics follow a batch once, not again when it is computed again."""
     kinds = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | HostSyncedNorm
     norms = [module for module in block.modules() if isinstance(module, kinds)]
+    before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, batches in before:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)

@@ -33,16 +33,15 @@ def thinned(membrane: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 @dataclass(slots=True)
 class MembraneTally:
-    """Sums over planes of V-Rand and V-Info, for each of ``thresholds`` on the membrane's probability."""
+    """Sums over planes of V-Rand, V-Info and adapted Rand error, for each threshold on the probability."""
 
     thresholds: tuple[float, ...]
     planes: int = 0
-    v_rand: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    v_info: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __post_init__(self) -> None:
-        if not self.v_rand.size:
-            self.v_rand, self.v_info = np.zeros(len(self.thresholds)), np.zeros(len(self.thresholds))
+        if not self.sums.size:
+            self.sums = np.zeros((len(self.thresholds), 3))
 
     def add(
         self, truth: NDArray[np.bool_], known: NDArray[np.bool_], probability: NDArray[np.floating]
@@ -55,22 +54,15 @@ class MembraneTally:
         for place, threshold in enumerate(self.thresholds):
             found = compare(true_cells, thinned(probability >= threshold))
             assert found is not None
-            self.v_rand[place] += found.v_rand
-            self.v_info[place] += found.v_info
+            self.sums[place] += found.v_rand, found.v_info, found.rand_error
 
     def __add__(self, other: "MembraneTally") -> "MembraneTally":
-        return MembraneTally(
-            self.thresholds,
-            self.planes + other.planes,
-            self.v_rand + other.v_rand,
-            self.v_info + other.v_info,
-        )
+        return MembraneTally(self.thresholds, self.planes + other.planes, self.sums + other.sums)
 
     def scores(self) -> dict[str, float]:
         """Means over planes at the threshold with the best V-Rand."""
         if not self.planes:
             return {}
-        best = int(self.v_rand.argmax())
-        v_rand, v_info = float(self.v_rand[best] / self.planes), float(self.v_info[best] / self.planes)
-        values = (v_rand, v_info, 1 - v_rand, self.thresholds[best])
+        best = int(self.sums[:, 0].argmax())
+        values = (*map(float, self.sums[best] / self.planes), self.thresholds[best])
         return dict(zip(MEMBRANE_SCORES, values, strict=True))

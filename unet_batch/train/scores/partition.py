@@ -13,15 +13,15 @@ from scipy.sparse import coo_array
 
 @dataclass(frozen=True, slots=True)
 class PartitionScores:
-    """From 0 to 1. ``rand_error`` is 1 - ``v_rand``, as scikit-image's adapted_rand_error has it."""
+    """From 0 to 1; of the first two more is better.
+
+    ``rand_error`` is 1 - V-Rand but for pairs of a pixel with itself, which scikit-image's
+    ``adapted_rand_error``, and so this, leaves out.
+    """
 
     v_rand: float
     v_info: float
-
-    @property
-    def rand_error(self) -> float:
-        """Adapted Rand error."""
-        return 1 - self.v_rand
+    rand_error: float
 
 
 def compare(truth: NDArray[np.integer], found: NDArray[np.integer]) -> PartitionScores | None:
@@ -35,15 +35,21 @@ def compare(truth: NDArray[np.integer], found: NDArray[np.integer]) -> Partition
     _, rows = np.unique(truth[inside], return_inverse=True)
     _, columns = np.unique(found[inside], return_inverse=True)
     counts = coo_array((np.ones(rows.size), (rows, columns))).tocsr()
-    joint, true, segments = (
-        counts.data / rows.size,
-        counts.sum(axis=1) / rows.size,
-        counts.sum(axis=0) / rows.size,
+    parts = (counts.data, counts.sum(axis=1), counts.sum(axis=0))  # common, true and found segments
+    common, true, segments = (float((part**2).sum()) for part in parts)
+    pairs = (true + segments) / 2 - rows.size
+    shares = (_entropy(part / rows.size) for part in parts)
+    return PartitionScores(
+        v_rand=common / ((true + segments) / 2),
+        v_info=_shared(*shares),
+        rand_error=1 - (common - rows.size) / pairs if pairs > 0 else 0.0,
     )
-    v_rand = (joint**2).sum() / (0.5 * (true**2).sum() + 0.5 * (segments**2).sum())
-    shared = _entropy(true) + _entropy(segments) - _entropy(joint)
-    both = 0.5 * _entropy(true) + 0.5 * _entropy(segments)
-    return PartitionScores(float(v_rand), float(shared / both) if both > 0 else 1.0)
+
+
+def _shared(joint: float, true: float, found: float) -> float:
+    """Mutual information over the mean of both entropies."""
+    both = (true + found) / 2
+    return (true + found - joint) / both if both > 0 else 1.0
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:
