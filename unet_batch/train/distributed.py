@@ -145,7 +145,7 @@ def _meet(ranks: Ranks, patience: timedelta) -> None:
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
         store = _store(ranks, host, int(port), patience)
-        store.set(f"here/{ranks.rank}", b"1")
+        store.set(f"here/{ranks.rank}", "1")
         _await_all(store, ranks, patience)
         store.set_timeout(_PATIENCE)
         backend = "nccl" if ranks.device.type == "cuda" else "gloo"
@@ -169,7 +169,9 @@ def _store(ranks: Ranks, host: str, port: int, patience: timedelta) -> Store:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         found, _, _ = next(rendezvous("env://", timeout=patience))
         return found  # type: ignore[no-any-return]  # untyped upstream
-    return dist.TCPStore(host, port, ranks.count, ranks.first, patience, wait_for_workers=False)
+    return dist.TCPStore(  # type: ignore[attr-defined]  # exported, but not by name
+        host, port, ranks.count, ranks.first, patience, wait_for_workers=False
+    )
 
 
 def _await_all(store: Store, ranks: Ranks, patience: timedelta) -> None:

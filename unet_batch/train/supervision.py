@@ -91,12 +91,16 @@ def _steady_norms(block: nn.Module) -> Iterator[None]:
     """Running statistics follow a batch once, not again when it is computed again."""
     kinds = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | HostSyncedNorm
     norms = [module for module in block.modules() if isinstance(module, kinds)]
-    before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    before = [
+        (norm, norm.momentum, seen, seen.clone())
+        for norm in norms
+        if (seen := norm.num_batches_tracked) is not None
+    ]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum, batches in before:
+        for norm, momentum, seen, seen_before in before:
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(batches)
+            seen.copy_(seen_before)
