@@ -16,6 +16,10 @@ from unet_batch.models.build import build
 HEAVY = ["PIL", "click", "dask", "numpy", "pydantic", "rich", "tifffile", "torch", "yaml", "zarr"]
 NO_TORCH = [
     "unet_batch.cluster.config",
+    "unet_batch.cluster.pool",
+    "unet_batch.cluster.slurm.doctor",
+    "unet_batch.cluster.slurm.jobs",
+    "unet_batch.cluster.slurm.submit",
     "unet_batch.ingest.config",
     "unet_batch.ingest.run",
     "unet_batch.models.checkpoint",
@@ -25,6 +29,7 @@ NO_TORCH = [
     "unet_batch.models.spec",
     "unet_batch.predict.config",
     "unet_batch.predict.estimate",
+    "unet_batch.predict.many",
     "unet_batch.predict.plan",
     "unet_batch.predict.planning",
     "unet_batch.predict.request",
@@ -48,6 +53,7 @@ VERBS = [
     (["model", "info", "net.safetensors"], "margin"),
     (["plan", "image.zarr", "new.zarr", "--model", "net.safetensors"], "blocks"),
     (["status", "masks.zarr"], "done"),
+    (["submit", "predict", "image.zarr", "new.zarr", "--model", "net.safetensors", "--dry-run"], "sbatch"),
 ]
 
 
