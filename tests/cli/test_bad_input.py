@@ -15,7 +15,7 @@ from tests.ingest.foreign_files import sample
 from tests.ingest.test_malformed import NAMES, READABLE
 from tests.worlds import noise, write_image, write_network
 from unet_batch.cluster.config import ClusterConfig
-from unet_batch.predict import workers
+from unet_batch.drive import workers
 
 NOT_IMAGES = {
     "nothing.tif": ("no such", "check the path"),

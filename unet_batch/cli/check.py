@@ -29,7 +29,11 @@ def check(verb: str, words: Sequence[str]) -> Checked:
     from unet_batch.cli.main import cli  # noqa: PLC0415 - main imports the verbs
 
     found = cli.get_command(click.Context(cli), verb)
-    if found is None or isinstance(found, click.Group):
+    if isinstance(found, click.Group):  # `ingest SOURCE OUT` is short for `ingest file SOURCE OUT`
+        here = click.Context(found)
+        name, *rest = words if words and words[0] in found.list_commands(here) else ("file", *words)
+        found, words = found.get_command(here, name), rest
+    if found is None:
         return Checked("", None, " ".join(words))
     context = found.make_context(verb, list(words))
     arguments = [p.name for p in found.params if isinstance(p, click.Argument) and p.name]

@@ -138,12 +138,15 @@ def test_objects_and_channels(tmp_path, labels):
 
 
 def test_the_image_of_masks_is_found(tmp_path, labels):
-    np.save(tmp_path / "image.npy", np.full(SHAPE, 90, "u1"))
+    dark, bright = np.full(SHAPE, 90, "u1"), labels.astype(bool)
+    np.save(tmp_path / "image.npy", np.where(bright, 200, dark).astype("u1"))
     ingest(tmp_path / "image.npy", tmp_path / "image.zarr")
     masks = write_masks(tmp_path / "image.zarr" / "labels" / "cells", labels)
     assert Scene.open([masks]).base is not None
     preview(masks, tmp_path / "p.png", BARE, level=0)
-    assert (picture(tmp_path / "p.png")[labels == 0] == 90).all()
+    preview(masks, tmp_path / "q.png", BARE.model_copy(update={"opacity": 0.0}), level=0)
+    assert (picture(tmp_path / "q.png")[labels == 0] == 0).all()
+    assert (picture(tmp_path / "q.png")[labels > 0] == 255).all()
 
 
 def test_the_frame_adds_a_legend_below_and_a_bar_inside(tmp_path, masks):

@@ -151,10 +151,12 @@ def last_error(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    errors = (
-        line for line in reversed(lines) if re.match(r"(error|slurmstepd: error|srun: error|\w*Error):", line)
-    )
-    return next(errors, "")
+    # What the program says of itself tells more than what SLURM says of its end.
+    for kind in (r"(error|\w*Error):", r"(slurmstepd|srun): error:"):
+        found = [line for line in lines if re.match(kind, line)]
+        if found:
+            return found[-1]
+    return ""
 
 
 def _restarts(number: int) -> int:
