@@ -23,6 +23,7 @@ FORBIDDEN = [
     ("predict/plan.py", "rasterio"),
     ("store/pyramid.py", "torch"),
     ("predict/plan.py", "torch"),
+    ("predict/plan.py", "scipy"),
     ("cluster/config.py", "torch"),
 ]
 

@@ -1,5 +1,6 @@
 """Annotations are painted where they lie: pixels, planes, maps; and what cannot be painted is told."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -14,12 +15,13 @@ from rasterio.warp import transform_geom
 from tests.ingest.annotations.drawn import feature, painted, rectangle, write_geojson, write_image
 from unet_batch.cli.main import cli
 from unet_batch.errors import ConfigError, FormatError, InputError, MissingError, OutputError
-from unet_batch.ingest.annotations import run as running
+from unet_batch.ingest.annotations import opening
 from unet_batch.ingest.annotations.config import AnnotationsConfig
 from unet_batch.ingest.annotations.run import ingest_annotations
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
+from unet_batch.tiling import Box
 
 TWO = [feature("b", rectangle(10, 5, 40, 20)), feature("a", rectangle(30, 10, 60, 30))]
 
@@ -147,7 +149,7 @@ def test_blocks_do_not_show(tmp_path_factory, seed, block, workers):
     config = AnnotationsConfig(order="file", block=block, chunk=8, workers=workers)
     parts = ingest_annotations(image, source, folder / "parts.zarr", config)
     found = Masks.open(folder / "parts.zarr")
-    assert np.array_equal(found.read(running.Box.of_shape(whole.shape))[0], whole)
+    assert np.array_equal(found.read(Box.of_shape(whole.shape))[0], whole)
     assert parts.pixels == summary.pixels
 
 
@@ -192,7 +194,7 @@ def square(left, top, size):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_geopackage_in_the_crs_of_the_map(tmp_path, monkeypatch, in_memory):
-    monkeypatch.setattr(running, "_MOST_IN_MEMORY", 1000 if in_memory else 0)
+    monkeypatch.setattr(opening, "_MOST_IN_MEMORY", 1000 if in_memory else 0)
     shapes = [("a", square(5, 10, 20)), ("b", square(100, 80, 10)), (None, square(50, 50, 3))]
     source = write_layer(tmp_path / "drawn.gpkg", shapes, "EPSG:32633")
     labels, summary = painted(tmp_path, source, write_map(tmp_path), block=32, chunk=16)
@@ -206,7 +208,7 @@ def test_a_geopackage_in_the_crs_of_the_map(tmp_path, monkeypatch, in_memory):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_another_crs_is_projected(tmp_path, monkeypatch, in_memory):
-    monkeypatch.setattr(running, "_MOST_IN_MEMORY", 1000 if in_memory else 0)
+    monkeypatch.setattr(opening, "_MOST_IN_MEMORY", 1000 if in_memory else 0)
     world = transform_geom("EPSG:32633", "OGC:CRS84", shapely.geometry.mapping(square(20, 30, 40)))
     image = write_map(tmp_path)
     # RFC 7946: longitude and latitude; GeoJSON of 2008 and GeoPackage name their CRS.
@@ -289,6 +291,16 @@ def test_layers_that_cannot_be_used(tmp_path):
     for name in ("none.gpkg", "none.geojson"):
         with pytest.raises(MissingError, match="no such file"):
             painted(tmp_path, tmp_path / name, image)
+
+
+@pytest.mark.parametrize("package", ["rasterio", "shapely"])
+def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch, package):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
+    with pytest.raises(
+        InputError, match=rf"needs {package}; install it with: pip install 'unet-batch\[geo\]'"
+    ):
+        painted(tmp_path, write_geojson(tmp_path, TWO))
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """Painting: the annotations of one block as class numbers. Pixels are filled by GDAL's rasteriser."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.ingest.annotations.drawing import Drawing, Shapes
 from unet_batch.ingest.optional import rasterio_for
 from unet_batch.store.masks_layout import MasksLayout
 from unet_batch.tiling.box import Box
+
+if TYPE_CHECKING:
+    from unet_batch.ingest.annotations.drawing import Drawing, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Painter:
         all_planes: whether shapes that name no plane go to all, or to the first.
     """
 
-    drawing: Drawing
+    drawing: "Drawing"
     layout: MasksLayout
     ground: int
     all_touched: bool
@@ -40,7 +43,7 @@ class Painter:
                 labels[(0, *outer)] = self._plane(here, box)
         return labels
 
-    def _of_plane(self, shapes: Shapes, outer: tuple[int, ...]) -> Shapes:
+    def _of_plane(self, shapes: "Shapes", outer: tuple[int, ...]) -> "Shapes":
         at = dict(zip(self.layout.axes, outer, strict=False))
         keep = np.ones(len(shapes.numbers), np.bool_)
         for axis, said in zip("tz", shapes.planes.T, strict=True):
@@ -49,18 +52,20 @@ class Painter:
                 keep &= unsaid | (said == at[axis])
         return shapes.chosen(np.flatnonzero(keep))
 
-    def _plane(self, shapes: Shapes, box: Box) -> NDArray[np.uint8 | np.uint16]:
+    def _plane(self, shapes: "Shapes", box: Box) -> NDArray[np.uint8 | np.uint16]:
         rasterio_for("painting annotations")
         from rasterio.features import rasterize  # noqa: PLC0415 - an optional package
         from rasterio.transform import Affine  # noqa: PLC0415
 
         (top, left), (height, width) = box.start[-2:], box.shape[-2:]
+        # One column more: of a block at the origin rasterio would warn that it has no georeference, and
+        # warnings cannot be caught in threads.
         painted = rasterize(
             zip(shapes.shapes.tolist(), shapes.numbers.tolist(), strict=True),
-            out_shape=(height, width),
+            out_shape=(height, width + 1),
             fill=self.ground,
-            transform=Affine.translation(left, top),
+            transform=Affine.translation(left - 1, top),
             all_touched=self.all_touched,
             dtype=self.layout.dtype,
         )
-        return np.asarray(painted)
+        return np.asarray(painted[:, 1:])

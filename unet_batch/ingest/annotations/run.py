@@ -4,21 +4,17 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 
-from unet_batch.errors import InputError, UnetBatchError
+from unet_batch.errors import UnetBatchError
 from unet_batch.ingest.annotations.config import AnnotationsConfig
-from unet_batch.ingest.annotations.drawing import Drawing, FromFile, InMemory, Painted
-from unet_batch.ingest.annotations.geojson import WORLD, read_geojson
 from unet_batch.ingest.annotations.naming import Naming
 from unet_batch.ingest.annotations.paint import Painter
-from unet_batch.ingest.annotations.place import Place
-from unet_batch.ingest.annotations.vector import VectorLayer
 from unet_batch.ingest.config import IngestConfig
 from unet_batch.ingest.layout import Blocking
+from unet_batch.ingest.optional import require
 from unet_batch.ingest.pool import each, threads
 from unet_batch.ingest.run import Progress
 from unet_batch.ingest.staging import refuse_existing, staged
@@ -28,10 +24,8 @@ from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS, MasksLayout
 from unet_batch.tiling.box import Box
 
-GEOJSON = (".geojson", ".json")
-# Larger layers with an index are read by blocks.
-_MOST_IN_MEMORY = 200_000
-_INDEXED = (".gpkg", ".fgb")
+if TYPE_CHECKING:
+    from unet_batch.ingest.annotations.drawing import Drawing
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +79,7 @@ def ingest_annotations(
     config, source, out, began = config or AnnotationsConfig(), Path(source), Path(out), time.perf_counter()
     refuse_existing(out, overwrite=config.overwrite)
     image = Image.open(image_path)
-    drawing, naming = _drawing(source, image, config)
+    drawing, naming = _opened(source, image, config)
     layout, blocking = _layout(image, naming, config)
     ground = int(layout.fill) if config.rest is None else naming.classes.index(config.rest)
     painter = Painter(drawing, layout, ground, config.all_touched, config.planes == "all")
@@ -110,34 +104,12 @@ def ingest_annotations(
     )
 
 
-def _drawing(source: Path, image: Image, config: AnnotationsConfig) -> tuple[Drawing, Naming]:
-    """The annotations of a file, in memory or, where they are many, to be read by blocks."""
-    where = str(source)
-    if source.suffix.lower() in GEOJSON:
-        features = read_geojson(source, config.property)
-        place = Place.of(image, features.crs or WORLD, config, where)
-    else:
-        layer = VectorLayer.open(source, config.layer, config.property)
-        place = Place.of(image, layer.crs, config, where)
-        if layer.count > _MOST_IN_MEMORY and source.suffix.lower() in _INDEXED:
-            naming = Naming.of(layer.names(), config, where)
-            return FromFile(layer, Painted(place, naming, config)), naming
-        features = layer.read()
-    naming = Naming.of(features.names, config, where)
-    drawing = InMemory(features, Painted(place, naming, config))
-    _check_on_image(drawing, image, where)
-    return drawing, naming
+def _opened(source: Path, image: Image, config: AnnotationsConfig) -> tuple["Drawing", Naming]:
+    for package in ("rasterio", "shapely"):
+        require(package, str(source))
+    from unet_batch.ingest.annotations.opening import open_annotations  # noqa: PLC0415 - optional packages
 
-
-def _check_on_image(drawing: InMemory, image: Image, where: str) -> None:
-    height, width = image.shape[-2:]
-    if not len(drawing.within(0, 0, width, height).numbers):
-        left, top, right, bottom = (round(v) for v in shapely.total_bounds(drawing.shapes.shapes))
-        raise InputError(
-            f"{where}: no annotation lies on {image.path}: they span columns {left} to {right} and rows "
-            f"{top} to {bottom} of an image of {width} x {height}; say how they lie with `coordinates` or "
-            f"`transform` (y upwards: [1, 0, 0, 0, -1, 0])"
-        )
+    return open_annotations(source, image, config)
 
 
 def _layout(image: Image, naming: Naming, config: AnnotationsConfig) -> tuple[MasksLayout, Blocking]:
