@@ -1,7 +1,6 @@
 """`export`: a mask store as a file that other programs open, whole or not at all."""
 
 import hashlib
-import os
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -11,19 +10,16 @@ from typing import Any
 import unet_batch
 from unet_batch.drive.config import DriveConfig
 from unet_batch.drive.hooks import Hooks, Progress
-from unet_batch.drive.workers import workers
 from unet_batch.errors import OutputError
+from unet_batch.products.crew import crew
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.kinds import kind_of
 from unet_batch.products.export.product import Joined, Product
 from unet_batch.products.export.raster.product import Raster
 from unet_batch.products.export.vector.product import Polygons
 from unet_batch.products.export.view import View
-from unet_batch.products.export.workplace import Pass, Workplace
+from unet_batch.products.export.workplace import Workplace
 from unet_batch.store.door import writing
-
-# Processes that start take seconds: fewer blocks than this are done sooner here.
-_FEWEST_BLOCKS_FOR_WORKERS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +75,8 @@ def export(
     place = Workplace.open(out, _request(view, kind, config))
     passes = product.passes(place.folder)
     summary = ExportSummary(str(out), kind, False, sum(len(one.grid) for one in passes), None, 0, 0.0)
-    with workers(config, _worker_count(config, passes), _threads(config)) as crew:
-        finished = place.run(passes, crew.execute, hooks)
+    with crew(config, view.planes * view.shape[0] * view.shape[1]) as workers:
+        finished = place.run(passes, workers.execute, hooks)
     if finished:
         hooks.observe(None, Progress(0, 0, 0, 0.0, "joining the pieces"))
         joined = _publish(product, place, out, kind)
@@ -130,21 +126,6 @@ def _request(view: View, kind: str, config: ExportConfig) -> dict[str, Any]:
         "settings": config.model_dump(mode="json", exclude=elsewhere),
         "version": unet_batch.__version__,
     }
-
-
-def _worker_count(config: ExportConfig, passes: list[Pass]) -> int:
-    if config.workers != "auto":
-        return config.workers
-    blocks = max(len(one.grid) for one in passes)
-    return 0 if blocks < _FEWEST_BLOCKS_FOR_WORKERS else min(blocks, _cores())
-
-
-def _threads(config: ExportConfig) -> int:
-    return 1 if config.threads == "auto" else config.threads
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _size(out: Path) -> int:

@@ -57,6 +57,15 @@ class Fragments:
     chains: Chains
     sides: dict[str, Ints]
 
+    def owned(self, number: Ints, owner: Ints) -> tuple[Rings, Chains]:
+        """Rings and chains of the fragments with these numbers, whose new owners these are."""
+        owners = np.full(len(self.feature), -1, np.int64)
+        owners[number] = owner
+        chains = self.chains
+        lines, kept = _owned(chains.lines, owners)
+        opened = Chains(lines, chains.begins[kept], chains.ends[kept], chains.loose[kept])
+        return _owned(self.rings, owners)[0], opened
+
     def save(self, path: Path) -> None:
         """Write to a file."""
         rings, chains = self.rings, self.chains
@@ -84,6 +93,13 @@ class Fragments:
                 Chains(_rings_of("chain", values), values["begins"], values["ends"], values["loose"]),
                 {side: values[side] for side in SIDES},
             )
+
+
+def _owned(rings: Rings, owners: Ints) -> tuple[Rings, Ints]:
+    """The rings whose owner has a new number, with it; and which they are."""
+    kept = np.flatnonzero(owners[rings.owner] >= 0)
+    taken = rings.take(kept)
+    return Rings(taken.xy, taken.offsets, owners[taken.owner]), kept
 
 
 def no_fragments(shape: tuple[int, ...]) -> Fragments:
