@@ -81,7 +81,7 @@ class UnderWay:
         if len(self.frontier):
             pairs.append(_pairs(self.frontier, _side("top", row, first), diagonal=diagonal))
         found: Ints = np.concatenate([np.empty((0, 2), np.int64), *pairs])
-        return found[classes[found[:, 0]] == classes[found[:, 1]]]
+        return np.asarray(found[classes[found[:, 0]] == classes[found[:, 1]]], np.int64)
 
 
 def _side(name: str, row: Sequence[Fragments], first: Sequence[int] | Ints) -> Ints:
