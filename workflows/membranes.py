@@ -70,7 +70,9 @@ def train(config: TrainConfig) -> TrainResult:
 def predict(run: Path) -> None:
     """The whole stack with the best network, into a mask store that opens with the image."""
     masks = OUT / "image.zarr" / "labels" / run.name
-    unet_batch.predict(OUT / "image.zarr", masks, run / "best.safetensors", PredictConfig(workers=0))
+    unet_batch.predict(
+        OUT / "image.zarr", masks, run / "best.safetensors", PredictConfig(workers=0, tta=True)
+    )
     print(f"masks    {masks}")
 
 

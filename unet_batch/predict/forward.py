@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unet_batch.inference.flips import flips
 from unet_batch.models import device as devices
 from unet_batch.models import heads, normalise
 from unet_batch.models.checkpoint import load_checkpoint
@@ -27,7 +28,7 @@ class Forward:
         """
         self.plan = plan
         self.networks = _prepared(plan, models, device, threads)
-        self.flips = _flips(plan.spec.dims) if plan.compute.tta else [()]
+        self.flips = flips(plan.spec.dims) if plan.compute.tta else [()]
 
     @property
     def averages(self) -> bool:
@@ -102,9 +103,3 @@ def _load(plan: Plan, model: str, device: str, threads: int | None) -> devices.N
     return devices.prepare(
         module, spec, device, compute.precision, compute.backend, plan.input_shape, threads
     )
-
-
-def _flips(dims: int) -> list[tuple[int, ...]]:
-    """Axes of every combination of flips, the one without any first."""
-    axes = range(-dims, 0)
-    return [combo for count in range(dims + 1) for combo in itertools.combinations(axes, count)]

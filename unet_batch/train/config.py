@@ -122,6 +122,7 @@ class ValidationConfig(Config):
             ``error``.
         tile: pixels that one network input answers for; null: the largest that suit boxes and network.
         batch: tiles per network call.
+        tta: average over flips of every tile, as `predict` does with its setting of that name.
         membranes: scores of cells between membranes, or null.
         instances: scores of instances, or null.
     """
@@ -130,6 +131,7 @@ class ValidationConfig(Config):
     choose: str | None = None
     tile: Count | None = None
     batch: Count = 1
+    tta: bool = False
     membranes: MembraneScores | None = None
     instances: InstanceScores | None = None
 

@@ -140,7 +140,7 @@ def _called(config: TrainConfig, ranks: Ranks, module: nn.Module) -> nn.Module:
 def _judge(config: TrainConfig, ranks: Ranks, spec: ModelSpec) -> Judge:
     chosen = config.validation
     precision = resolve_precision(config.run.precision, ranks.device.type)
-    tiled = Tiled(spec, ranks.device, _DTYPES[precision], chosen.tile, chosen.batch)
+    tiled = Tiled(spec, ranks.device, _DTYPES[precision], chosen.tile, chosen.batch, chosen.tta)
     return Judge(chosen, spec, tiled, ranks, config.objective.data_range)
 
 
