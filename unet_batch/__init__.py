@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from unet_batch.products.objects.run import objects as objects
     from unet_batch.products.preview.config import PreviewConfig as PreviewConfig
     from unet_batch.products.preview.run import preview as preview
+    from unet_batch.products.report.config import ReportConfig as ReportConfig
+    from unet_batch.products.report.run import report as report
     from unet_batch.products.stats.config import StatsConfig as StatsConfig
     from unet_batch.products.stats.run import stats as stats
     from unet_batch.train.config import TrainConfig as TrainConfig
@@ -45,6 +47,7 @@ _HOMES = {
     "ObjectsConfig": "unet_batch.products.objects.config",
     "PredictConfig": "unet_batch.predict.config",
     "PreviewConfig": "unet_batch.products.preview.config",
+    "ReportConfig": "unet_batch.products.report.config",
     "StatsConfig": "unet_batch.products.stats.config",
     "TrainConfig": "unet_batch.train.config",
     "build": "unet_batch.models.build",
@@ -56,6 +59,7 @@ _HOMES = {
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",
     "preview": "unet_batch.products.preview.run",
+    "report": "unet_batch.products.report.run",
     "save_checkpoint": "unet_batch.models.checkpoint",
     "stats": "unet_batch.products.stats.run",
     "status": "unet_batch.predict.status",

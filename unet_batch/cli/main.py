@@ -28,6 +28,7 @@ VERBS = {
     "pool": "Scheduler and workers over several machines.",
     "predict-many": "Segment many images with one pool of workers.",
     "preview": "A picture of an image with masks above it.",
+    "report": "One HTML page about a mask store.",
     "schema": "JSON schema of what a YAML file may say.",
     "stats": "Areas of classes, whole or per zone, as a table.",
     "status": "State of a mask store.",

@@ -17,6 +17,7 @@ KINDS = {
     "objects": "unet_batch.products.objects.config.ObjectsConfig",
     "predict": "unet_batch.predict.config.PredictConfig",
     "preview": "unet_batch.products.preview.config.PreviewConfig",
+    "report": "unet_batch.products.report.config.ReportConfig",
     "stats": "unet_batch.products.stats.config.StatsConfig",
     "train": "unet_batch.train.config.TrainConfig",
 }

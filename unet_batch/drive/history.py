@@ -12,6 +12,7 @@ from unet_batch.store.door import writing
 from unet_batch.store.group import replace_text
 
 FILE = Path("ledger") / "runs.jsonl"
+PACE_POINTS = 256
 NOW = Path("ledger") / "now.json"
 
 
@@ -29,6 +30,8 @@ class RunRecord:
         decoded_bytes: input decoded.
         needed_bytes: input that the computed blocks cover.
         jobs: of a batch system, that took part; the driver's own first.
+        workers: who did the blocks.
+        pace: (seconds, pixels) since the run began, at least ``pace_seconds`` apart, to draw the rate.
     """
 
     host: str
@@ -40,6 +43,9 @@ class RunRecord:
     decoded_bytes: int = 0
     needed_bytes: int = 0
     jobs: list[str] = field(default_factory=list)
+    workers: list[str] = field(default_factory=list)
+    pace: list[tuple[float, int]] = field(default_factory=list)
+    pace_seconds: float = 0.25
 
     def add(self, event: Event, pixels: int, seconds: float) -> None:
         """Count one event; ``pixels`` of its block, ``seconds`` since the run began."""
@@ -53,6 +59,17 @@ class RunRecord:
         self.needed_bytes += event.needed_bytes
         if event.job and event.job not in self.jobs:
             self.jobs.append(event.job)
+        if event.worker and event.worker not in self.workers:
+            self.workers.append(event.worker)
+        self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        """A point now and then: of a run of any length so few that its line stays short."""
+        if self.pace and self.seconds < self.pace[-1][0] + self.pace_seconds:
+            return
+        self.pace.append((round(self.seconds, 3), self.pixels))
+        if len(self.pace) > PACE_POINTS:
+            self.pace, self.pace_seconds = self.pace[1::2], 2 * self.pace_seconds
 
     @property
     def pixels_per_second(self) -> float:

@@ -183,6 +183,8 @@ class _Prediction:
                 "image": str(Path(self.request.image.path).resolve()),
                 "models": [str(Path(m).resolve()) for m in self.request.models],
                 "settings": self.request.config.model_dump(mode="json"),
+                "given": self.request.config.model_dump(mode="json", exclude_defaults=True),
+                "axes": self.axes,
                 "trial_pixels_per_second": choice.rate,
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "host": socket.gethostname(),

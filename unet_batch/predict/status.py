@@ -3,19 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unet_batch.drive import history
+from unet_batch.drive.standing import failures_of, pixels_of, state_of, sum_stages
 from unet_batch.errors import FormatError
 from unet_batch.predict.plan import Plan
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import FOLDER, Ledger
 from unet_batch.store.lock import DriverLock
 from unet_batch.store.masks import Masks
-from unet_batch.tiling import Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def status(path: str | Path) -> Status:
     decoded, needed = sum(run.decoded_bytes for run in runs), sum(run.needed_bytes for run in runs)
     return Status(
         path=str(path),
-        state="running" if running else _state(counts, finished=bool(masks.attributes.get("finished"))),
+        state="running" if running else state_of(counts, finished=bool(masks.attributes.get("finished"))),
         plan_hash=plan.hash,
         exact=plan.exact,
         blocks={"total": sum(counts.values()), **counts},
@@ -85,7 +83,7 @@ def status(path: str | Path) -> Status:
         read_amplification=decoded / needed if needed else None,
         stages=sum_stages(run.stages for run in runs),
         untiled_max_abs_diff=masks.attributes.get("untiled_max_abs_diff"),
-        failures=_failures(Path(path)),
+        failures=failures_of(path),
     )
 
 
@@ -102,38 +100,6 @@ def plan_of(masks: Masks) -> Plan:
         raise FormatError(f"{masks.path}: its plan cannot be read ({reason}); predict it anew") from None
 
 
-def pixels_of(grid: Grid, chosen: NDArray[np.bool_]) -> int:
-    """Pixels of the blocks where ``chosen`` (of the grid's counts) is True."""
-    total: NDArray[Any] = chosen
-    for size, block, count in zip(grid.shape, grid.block, grid.counts, strict=True):
-        extents = np.minimum(block, size - block * np.arange(count, dtype=np.int64))
-        total = np.tensordot(total, extents, axes=([0], [0]))
-    return int(total)
-
-
-def sum_stages(stages: Any) -> dict[str, float]:
-    """Seconds by stage over many runs."""
-    total: dict[str, float] = {}
-    for part in stages:
-        for stage, seconds in part.items():
-            total[stage] = total.get(stage, 0.0) + seconds
-    return total
-
-
 def _seconds_left(now: history.RunRecord | None, pending: int) -> float | None:
     settled = sum(now.blocks.values()) if now else 0
     return now.seconds / settled * pending if now and settled else None
-
-
-def _state(counts: Mapping[str, int], *, finished: bool) -> str:
-    if counts["pending"] or not finished:
-        return "incomplete"
-    return "failed" if counts["failed"] else "done"
-
-
-def _failures(path: Path) -> list[str]:
-    try:
-        lines = (path / FOLDER / "failures.log").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    return lines.splitlines()[-20:]
