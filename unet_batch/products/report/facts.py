@@ -115,13 +115,13 @@ class Facts:
             return None
         return self.busiest.pixels_per_second / self.forward
 
-    def sizes(self) -> tuple[list[float] | None, str]:
-        """Size of each class in true units, None where pixels are not all of one size; the unit."""
+    def sizes(self) -> tuple[list[float] | None, str | None]:
+        """Area or volume of each class, None where pixels are not all of one size; the unit of lengths."""
         scale, dims = Scale.of(self.masks), self.masks.layout.dims
         if scale.ellipsoid is not None:
-            return None, scale.unit_of(dims)
+            return None, scale.unit
         size = float(scale.measures(np.zeros(1), dims)[0])
-        return [count * size for count in self.totals.class_counts], scale.unit_of(dims)
+        return [count * size for count in self.totals.class_counts], scale.unit
 
     def command(self) -> str | None:
         """The command that repeats the prediction, with what was automatic as it was decided."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from unet_batch.products.preview.bar import quantity
 from unet_batch.products.report.facts import Facts
 from unet_batch.products.report.parts import Colour, legend, swatch
 from unet_batch.products.report.pictures import Shown
@@ -61,10 +62,10 @@ def _sizes(facts: Facts) -> tuple[list[str], str]:
     """A cell per class with its size in true units, where there are such, and else why not."""
     if facts.masks.layout.unit is None and facts.masks.georef is None:
         return [], "<p class='quiet'>Nothing says how large a pixel is.</p>"
-    sizes, unit = facts.sizes()
+    sizes, unit, dims = *facts.sizes(), facts.masks.layout.dims
     if sizes is None:
         return (
             [],
             "<p class='quiet'>Pixels are not all of one size: <code>unet-batch stats</code> gives areas.</p>",
         )
-    return [f"<td class='n'>{size:,.6g} {escape(unit)}</td>" for size in sizes], ""
+    return [f"<td class='n'>{escape(quantity(size, unit, dims))}</td>" for size in sizes], ""
