@@ -57,12 +57,9 @@ class Columns:
 
     def get(self, index: tuple[int, ...]) -> Entry:
         """What is recorded of a block; its time, worker and error are not kept here."""
-        status = Status(int(self.status[index]))
-        if status is Status.PENDING:  # nothing is recorded of it, so nothing needs to be read
-            return Entry(index, status)
         return Entry(
             index=index,
-            status=status,
+            status=Status(int(self.status[index])),
             checksum=int(self._cell("checksum", index)),
             seconds=float(self._cell("seconds", index)),
             counts=tuple(int(c) for c in self._cell("counts", index)),
@@ -78,9 +75,9 @@ class Columns:
             "seconds": entry.seconds,
             "counts": counts,
         }
-        cell, offset = self._place(entry.index)
         for name, value in cells.items():
-            self._chunk_to_change(name, cell)[offset] = value
+            chunk, offset = self._chunk_to_change(name, entry.index)
+            chunk[offset] = value
 
     def put_status(self, blocks: NDArray[np.bool_], status: Status) -> None:
         """Set the status of ``blocks`` (a mask of the grid's shape), and nothing else of them."""
@@ -109,8 +106,7 @@ class Columns:
         return seconds, counts
 
     def _cell(self, name: str, index: tuple[int, ...]) -> Any:
-        cell, offset = self._place(index)
-        place = _named(name, cell)
+        place, offset = self._place(name, index)
         changed = self.changed.get(place)
         if changed is not None:
             return changed[offset]
@@ -121,20 +117,17 @@ class Columns:
         changed = self.changed.get((name, index))
         return self.arrays[name].read(_region(self.arrays[name], index)) if changed is None else changed
 
-    def _chunk_to_change(self, name: str, cell: tuple[int, ...]) -> NDArray[Any]:
-        place = _named(name, cell)
+    def _chunk_to_change(self, name: str, index: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, ...]]:
+        place, offset = self._place(name, index)
         if place not in self.changed:
             self.changed[place] = self.arrays[name].read(_region(self.arrays[name], place[1]))
-        return self.changed[place]
+        return self.changed[place], offset
 
-    def _place(self, index: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The chunk that a block's cells are in, the same in all arrays, and where in it."""
-        both = [divmod(i, c) for i, c in zip(index, self.arrays["status"].chunk, strict=True)]
-        return tuple(cell for cell, _ in both), tuple(offset for _, offset in both)
-
-
-def _named(name: str, cell: tuple[int, ...]) -> Place:
-    return name, ((*cell, 0) if name == "counts" else cell)
+    def _place(self, name: str, index: tuple[int, ...]) -> tuple[Place, tuple[int, ...]]:
+        chunk = self.arrays[name].chunk[: len(index)]
+        cell = tuple(i // c for i, c in zip(index, chunk, strict=True))
+        last = (0,) if name == "counts" else ()
+        return (name, (*cell, *last)), tuple(i % c for i, c in zip(index, chunk, strict=True))
 
 
 def _grid(array: Array) -> tuple[int, ...]:

@@ -207,8 +207,7 @@ class Ledger:
         self._blocks[old.status] -= 1
         self._blocks[entry.status] += 1
         self._seconds += entry.seconds - old.seconds
-        if old.counts:
-            self._counts = self._counts - np.asarray(old.counts, np.uint64)
+        self._counts = self._counts - np.asarray(old.counts, np.uint64)
         if entry.counts:
             self._counts = self._counts + np.asarray(entry.counts, np.uint64)
         self._first = min(self._first, entry.time) if self._first else entry.time
