@@ -9,7 +9,6 @@ which are empty. Each size runs in a process of its own, in which Dask's schedul
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import psutil
 from machine import facts
+from peaks import peak_of
 
 from unet_batch.drive.hooks import Hooks, Progress
 from unet_batch.predict.config import PredictConfig
@@ -113,8 +113,8 @@ def plan_here(folder: Path, blocks: int) -> dict[str, Any]:
 
 
 def peak() -> float:
-    """The most memory that this process ever held, in MiB (Linux counts in KiB)."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    """The most memory that this process ever held, in MiB."""
+    return round(peak_of(psutil.Process().pid) / 2**20, 1)
 
 
 def measure(kind: str, blocks: int) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import argparse
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,33 +20,10 @@ import psutil
 from end_to_end import say
 from inputs import BLOCK, DEMO, tissue, write_image, write_network
 from machine import facts
+from peaks import Peaks, peak_of
 from rates import timed
 
 from unet_batch.predict.config import PredictConfig
-
-POLL_SECONDS = 0.2
-
-
-class Peaks(threading.Thread):
-    """Largest peak among this process's children so far, in bytes; polled, as they end before we ask."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.worker, self.ended = 0, threading.Event()
-
-    def run(self) -> None:
-        while not self.ended.wait(POLL_SECONDS):
-            for child in psutil.Process().children(recursive=True):
-                self.worker = max(self.worker, peak_of(child.pid))
-
-
-def peak_of(pid: int) -> int:
-    """The most memory that a process ever held, as the kernel counted it; 0 once it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def predict_here(folder: Path, image: Path) -> dict[str, Any]:

@@ -104,6 +104,13 @@ def test_dask_tries_another_worker_before_it_gives_up(client, tmp_path):
     assert len(set(pids)) == 2
 
 
+def test_ordinal_follows_the_workers_name(client):
+    client.wait_for_workers(2)
+    asked = [client.submit(by_dask.ordinal, workers=[w], pure=False) for w in client.nthreads()]
+    assert sorted(future.result() for future in asked) == [0, 1]
+    assert by_dask.ordinal() == 0
+
+
 def test_dask_outlives_a_block_that_kills_its_worker(client, tmp_path):
     work = Recorder(tmp_path, deadly=frozenset({6}), seconds=0.01)
     events = {event.number: event for event in by_dask.run(client, work, range(30))}
@@ -135,10 +142,3 @@ def test_a_question_outlives_its_worker_and_ends_where_all_die(client, tmp_path)
     with pytest.raises(WorkerLostError, match="set smaller tiles"):
         by_dask.ask(client, Question(tmp_path / "b", deadly=9))
     assert len(list((tmp_path / "b").iterdir())) == 3
-
-
-def test_ordinal_follows_the_workers_name(client):
-    client.wait_for_workers(2)
-    asked = [client.submit(by_dask.ordinal, workers=[w], pure=False) for w in client.nthreads()]
-    assert sorted(future.result() for future in asked) == [0, 1]
-    assert by_dask.ordinal() == 0

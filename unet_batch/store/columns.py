@@ -75,9 +75,9 @@ class Columns:
             "seconds": entry.seconds,
             "counts": counts,
         }
+        cell, offset = self._place(entry.index)
         for name, value in cells.items():
-            chunk, offset = self._chunk_to_change(name, entry.index)
-            chunk[offset] = value
+            self._chunk_to_change(name, cell)[offset] = value
 
     def put_status(self, blocks: NDArray[np.bool_], status: Status) -> None:
         """Set the status of ``blocks`` (a mask of the grid's shape), and nothing else of them."""
@@ -106,7 +106,8 @@ class Columns:
         return seconds, counts
 
     def _cell(self, name: str, index: tuple[int, ...]) -> Any:
-        place, offset = self._place(name, index)
+        cell, offset = self._place(index)
+        place = _named(name, cell)
         changed = self.changed.get(place)
         if changed is not None:
             return changed[offset]
@@ -117,17 +118,20 @@ class Columns:
         changed = self.changed.get((name, index))
         return self.arrays[name].read(_region(self.arrays[name], index)) if changed is None else changed
 
-    def _chunk_to_change(self, name: str, index: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, ...]]:
-        place, offset = self._place(name, index)
+    def _chunk_to_change(self, name: str, cell: tuple[int, ...]) -> NDArray[Any]:
+        place = _named(name, cell)
         if place not in self.changed:
             self.changed[place] = self.arrays[name].read(_region(self.arrays[name], place[1]))
-        return self.changed[place], offset
+        return self.changed[place]
 
-    def _place(self, name: str, index: tuple[int, ...]) -> tuple[Place, tuple[int, ...]]:
-        chunk = self.arrays[name].chunk[: len(index)]
-        cell = tuple(i // c for i, c in zip(index, chunk, strict=True))
-        last = (0,) if name == "counts" else ()
-        return (name, (*cell, *last)), tuple(i % c for i, c in zip(index, chunk, strict=True))
+    def _place(self, index: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The chunk that a block's cells are in, the same in all arrays, and where in it."""
+        both = [divmod(i, c) for i, c in zip(index, self.arrays["status"].chunk, strict=True)]
+        return tuple(cell for cell, _ in both), tuple(offset for _, offset in both)
+
+
+def _named(name: str, cell: tuple[int, ...]) -> Place:
+    return name, ((*cell, 0) if name == "counts" else cell)
 
 
 def _grid(array: Array) -> tuple[int, ...]:

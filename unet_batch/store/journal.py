@@ -6,7 +6,7 @@ What was appended survives the death of the driver; a torn last line is ignored.
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 
@@ -37,6 +37,9 @@ class Entry:
     error: str = ""
 
 
+_NAMES = tuple(field.name for field in fields(Entry))
+
+
 class Journal:
     """An append-only file; only its driver writes it."""
 
@@ -46,7 +49,9 @@ class Journal:
 
     def append(self, entry: Entry) -> None:
         """Write one line, in one system call, before returning."""
-        line = json.dumps(asdict(entry), separators=(",", ":")) + "\n"
+        # Not asdict, which copies deeply: a driver of a million blocks would spend a third of its time there.
+        values = {name: getattr(entry, name) for name in _NAMES}
+        line = json.dumps(values, separators=(",", ":")) + "\n"
         with writing(str(self.file)):
             if self._descriptor < 0:
                 self._descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
