@@ -81,7 +81,8 @@ def _local(config: ClusterConfig) -> LocalCluster:
         memory_limit=0,
         dashboard_address=config.dashboard,
         host="127.0.0.1" if config.processes else None,
-        silence_logs=logging.ERROR,
+        # A worker that is ended between two heartbeats reports a traceback; what befell blocks are events.
+        silence_logs=logging.CRITICAL,
     )
 
 

@@ -1,5 +1,6 @@
 """Zones: polygons of a vector file as pixels of the masks. A pixel is inside where its centre is (GDAL)."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
@@ -19,6 +20,7 @@ from unet_batch.store.georef import GeoReference
 
 _NAMES = ("name", "zone", "id")
 _POLYGONS = {3, 6}  # shapely's numbers of Polygon and MultiPolygon
+_RASTERISER = threading.Lock()  # rasterio silences a warning of its own in a way that is not for threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Zones:
             extent = (rows.stop - rows.start, columns.stop - columns.start)
             if min(extent) > 0:
                 place = Affine.translation(left + columns.start, top + rows.start)
-                pixels = rasterize([self.polygons[number]], extent, transform=place, dtype="uint8")
+                with _RASTERISER:
+                    pixels = rasterize([self.polygons[number]], extent, transform=place, dtype="uint8")
                 yield Inside(int(number), rows, columns, pixels.astype(np.bool_))
 
 
