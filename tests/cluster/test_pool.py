@@ -24,6 +24,9 @@ from unet_batch.schedule import dask as by_dask
 from unet_batch.schedule.events import Event
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+pytestmark = pytest.mark.timeout(900)
+
+LONG = 120  # seconds that anything may take on a crowded machine
 FAST = ("--set", "preload=[]", "--set", "concurrency=1")
 
 
@@ -36,12 +39,14 @@ def process(*words):
             yield one
         finally:
             one.send_signal(signal.SIGTERM)
-            one.communicate(timeout=30)
+            one.communicate(timeout=LONG)
 
 
-def until(true):
-    limit = time.monotonic() + 30
+def until(true, of):
+    """Wait for ``true()``; fails at once, with what it said, where the process ``of`` ends before."""
+    limit = time.monotonic() + LONG
     while not true():
+        assert of.poll() is None, of.communicate(timeout=LONG)
         assert time.monotonic() < limit
         time.sleep(0.05)
 
@@ -54,7 +59,7 @@ def pool(tmp_path):
         process("scheduler", path, "--set", "patience=2") as scheduler,
         process("worker", tmp_path, *FAST) as worker,
     ):
-        until(path.exists)
+        until(path.exists, of=scheduler)
         yield path, scheduler, worker
 
 
@@ -71,9 +76,9 @@ def test_a_pool_is_found_by_its_file_works_and_ends_when_asked(pool):
         assert "127.0.0.1" in dashboard(client, str(path))
     check_it_is_closed_to_strangers(path, scheduler)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(LONG) == 0
     scheduler.send_signal(signal.SIGTERM)
-    assert scheduler.wait(20) == 0
+    assert scheduler.wait(LONG) == 0
     assert list(path.parent.iterdir()) == [], "neither address nor key stays behind"
 
 
@@ -144,7 +149,7 @@ def test_what_is_no_scheduler_file_is_one_line(tmp_path, text):
 
 def test_an_interface_that_is_not_there_is_one_line(tmp_path):
     with process("scheduler", tmp_path / "s.json", "--set", "interface=nope9") as scheduler:
-        _, said = scheduler.communicate(timeout=30)
+        _, said = scheduler.communicate(timeout=LONG)
     assert scheduler.returncode == 2
     assert said.startswith("error: no scheduler can listen at interface nope9")
     assert len(said.splitlines()) == 1

@@ -68,14 +68,14 @@ class Desk:
         shown = self.machines.run("scontrol", "show", "job", str(job))
         return shown.partition("JobState=")[2].split()[0]
 
-    def until(self, true, seconds=240.0) -> None:
+    def until(self, true, seconds=600.0) -> None:
         """Wait until ``true()``; fails with all logs after so many seconds."""
         limit = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < limit, self.logs()
             time.sleep(0.1)
 
-    def ended(self, job: int, seconds=240.0) -> str:
+    def ended(self, job: int, seconds=600.0) -> str:
         """Wait for a job's end; its last state."""
         going = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED")
         self.until(lambda: self.state(job) not in going, seconds)

@@ -6,6 +6,7 @@ device files without a device behind them: SLURM counts and hands them out, nobo
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,7 +18,8 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "unshare", "setpriv")
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-START, END = 30.0, 15.0  # seconds
+START, END = 300.0, 60.0  # seconds; they only matter where something is wrong
+PORTS = (30_000, 32_700)  # between those that trainings meet at and those that the system gives away
 
 # Its arguments: host name, hosts file, command. A node is a UTS and a mount namespace.
 AS_NODE = 'hostname "$0" && mount --bind "$1" /etc/hosts && shift && exec "$@"'
@@ -79,8 +81,8 @@ class Machines:
     nodes: int = 2
     cpus: int = 8
     gpus: int = 2
-    slurmd_timeout: int = 15
-    cred_expire: int = 5
+    slurmd_timeout: int = 30
+    cred_expire: int = 10
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -108,8 +110,8 @@ class Machines:
     def stop(self) -> None:
         """Cancel all jobs and end the daemons; harmless when repeated or where start failed half-way."""
         with suppress(subprocess.SubprocessError):
-            self.run("scancel", "--user=root", timeout=5)
-            self._until(lambda: not self.steps())
+            self.run("scancel", "--user=root", timeout=END)
+            self._until(lambda: not self.steps(), END)
         for step in self.steps():
             with suppress(ProcessLookupError):
                 os.killpg(os.getpgid(step), signal.SIGKILL)
@@ -133,7 +135,7 @@ class Machines:
                     found.append(int(process.name))
         return found
 
-    def run(self, *words: str, timeout: float = 60.0) -> str:
+    def run(self, *words: str, timeout: float = 120.0) -> str:
         """What one of SLURM's programs prints."""
         done = subprocess.run(
             words, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
@@ -198,8 +200,8 @@ class Machines:
         assert up(), self._logs()
         assert all(daemon.poll() is None for daemon in self.daemons.values()), self._logs()
 
-    def _until(self, true) -> None:
-        limit = time.monotonic() + START
+    def _until(self, true, seconds: float = START) -> None:
+        limit = time.monotonic() + seconds
         while not true() and time.monotonic() < limit:
             time.sleep(0.1)
 
@@ -223,11 +225,12 @@ def _nodes_first(line: str) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nobody listens at; drawn at random, so that two clusters at once draw others."""
+    found: list[int] = []
+    for port in random.sample(range(*PORTS), 200):
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("0.0.0.0", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found

@@ -1,11 +1,15 @@
 """Predictions on a real SLURM: fixed, elastic, stopped and gone on, many images. Bytes as of a local run."""
 
+import pytest
+
 from tests.cli.program import call, settings
 from tests.slurm.conftest import FIXED
 from tests.worlds import noise, shard_hashes, write_image
 
 NETWORK = ("--model", "net.safetensors", *settings(*FIXED))
 TASKS = ("--tasks", "2", "--nodes", "2", "--slurm", "gpus_per_task=1")
+
+pytestmark = pytest.mark.timeout(1800)  # a crowded machine; each wait has its own limit
 
 
 def test_one_allocation_gives_the_bytes_of_a_local_run(desk, world):

@@ -11,6 +11,8 @@ from unet_batch.cluster.slurm.command import Task
 from unet_batch.cluster.slurm.config import SlurmConfig
 from unet_batch.cluster.slurm.submit import draft, submit
 
+pytestmark = pytest.mark.timeout(1800)  # a crowded machine; each wait has its own limit
+
 HOSTILE = [
     "a b",
     "",

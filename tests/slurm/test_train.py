@@ -10,6 +10,8 @@ import yaml
 from tests.cli.program import settings
 from tests.worlds import noise, write_image
 
+pytestmark = pytest.mark.timeout(1800)  # a crowded machine; each wait has its own limit
+
 CONFIG = {
     "model": {"spec": {"in_channels": 1, "classes": ["a", "b"], "width": 2, "depth": 1, "padding": "same"}},
     "data": {
@@ -60,7 +62,6 @@ def test_a_training_that_cannot_begin_fails_for_good(training):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
 def test_a_warning_and_two_preemptions_leave_the_losses_as_they_are(training):
     undisturbed = train(training, "whole", "main")
     assert training.ended(undisturbed, 600) == "COMPLETED", training.logs()
