@@ -63,6 +63,10 @@ def pool(tmp_path):
         yield path, scheduler, worker
 
 
+def there(path):
+    return ClusterConfig(scheduler=str(path), start_timeout=LONG)
+
+
 def slow(number):
     time.sleep(0.1)
     return Event(number, "done")
@@ -70,7 +74,7 @@ def slow(number):
 
 def test_a_pool_is_found_by_its_file_works_and_ends_when_asked(pool):
     path, scheduler, worker = pool
-    with connect(ClusterConfig(scheduler=str(path))) as client:
+    with connect(there(path)) as client:
         events = list(by_dask.run(client, slow, range(5)))
         assert sorted(event.number for event in events) == [0, 1, 2, 3, 4]
         assert "127.0.0.1" in dashboard(client, str(path))
@@ -107,7 +111,8 @@ def check_it_is_closed_to_strangers(path, scheduler):
 def test_a_lost_worker_leaves_a_driver_that_waits_and_then_ends_unfinished(pool):
     path, _, worker = pool
     waits = patience(str(path))
-    with connect(ClusterConfig(scheduler=str(path))) as client:
+    with connect(there(path)) as client:
+        client.wait_for_workers(1, timeout=LONG)
         events = by_dask.run(client, slow, range(1000), packing=by_dask.Packing(seconds=0.2, patience=waits))
         assert next(events).status == "done"
         worker.send_signal(signal.SIGTERM)
@@ -122,7 +127,7 @@ def test_a_lost_worker_leaves_a_driver_that_waits_and_then_ends_unfinished(pool)
 
 def test_a_lost_scheduler_fails_no_block(pool):
     path, scheduler, _ = pool
-    with connect(ClusterConfig(scheduler=str(path))) as client:
+    with connect(there(path)) as client:
         events = by_dask.run(client, slow, range(1000), packing=by_dask.Packing(seconds=0.2))
         assert next(events).status == "done"
         os.kill(scheduler.pid, signal.SIGKILL)
