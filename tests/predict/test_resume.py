@@ -165,7 +165,7 @@ def run_and_kill(arguments, seconds, whom="driver"):
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         killed = kill_worker(process.pid) if whom == "worker" else not process.kill()
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=600)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, errors.decode(), killed
@@ -225,6 +225,7 @@ def check_whole(out, hashes):
     assert sum(found.class_pixels.values()) == found.pixels
 
 
+@pytest.mark.timeout(1200)  # some 20 s, but as many minutes where others want the cores
 def test_killed_drivers_and_workers(world, tmp_path):
     counts = campaign(world, tmp_path, kills=4, seed=1)
     assert min(counts["of_drivers"], counts["of_workers"]) >= 1

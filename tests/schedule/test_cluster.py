@@ -1,11 +1,14 @@
 import json
+import threading
 import urllib.request
 
+import psutil
 import pytest
 
+from unet_batch.cluster import local
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect, dashboard
-from unet_batch.errors import InputError, MissingError
+from unet_batch.errors import InputError, MissingError, WorkerLostError
 
 
 def test_workers_inside_the_driver():
@@ -46,3 +49,38 @@ def test_nobody_at_the_address_of_a_scheduler_file(tmp_path):
     config = ClusterConfig(scheduler=str(path), start_timeout=1)
     with pytest.raises(InputError, match="no Dask scheduler answers"), connect(config):
         pass
+
+
+def kill_new_workers(ended):
+    """SIGKILL to each worker process of this one before it can answer."""
+    while not ended.wait(0.01):
+        for child in psutil.Process().children(recursive=True):
+            if any("spawn_main" in word for word in child.cmdline()):
+                child.kill()
+
+
+@pytest.mark.parametrize("deaths", [1, local.STARTS])
+def test_a_worker_that_dies_while_it_starts(monkeypatch, deaths):
+    started, start = [], local._start
+
+    def deadly(config):
+        started.append(config)
+        if len(started) > deaths:
+            return start(config)
+        ended = threading.Event()
+        killer = threading.Thread(target=kill_new_workers, args=(ended,))
+        killer.start()
+        try:
+            return start(config)
+        finally:
+            ended.set()
+            killer.join()
+
+    monkeypatch.setattr(local, "_start", deadly)
+    if deaths < local.STARTS:
+        with connect(ClusterConfig()) as client:
+            assert client.submit(sum, [1, 2]).result() == 3
+    else:
+        with pytest.raises(WorkerLostError, match="no worker process could be started in 3 tries"):
+            connect(ClusterConfig()).__enter__()
+    assert len(started) == min(deaths + 1, local.STARTS)

@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.rendezvous import Rendezvous
-from unet_batch.errors import InputError
+from unet_batch.errors import InputError, WorkerLostError
 
 # Dask starts its workers with one OpenMP thread each and a malloc that gives every large buffer back at once,
 # which suits many small tasks and not one network per worker: `connect` replaces that environment too.
@@ -27,6 +27,8 @@ SETTINGS = {
     "distributed.worker.memory.target": False,
 }
 
+STARTS = 3
+
 
 @contextmanager
 def connect(config: ClusterConfig) -> Iterator[Client]:
@@ -35,6 +37,7 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
     Raises:
         InputError: nobody answers at the address.
         MissingError, FormatError: the scheduler file does not exist, or is none.
+        WorkerLostError: no worker process can be started here.
     """
     if config.scheduler is None:
         environment = {"OMP_NUM_THREADS": str(config.threads)} if config.threads else {}
@@ -74,6 +77,20 @@ class _LeaveInterruptsToTheDriver(WorkerPlugin):  # type: ignore[misc]  # distri
 
 
 def _local(config: ClusterConfig) -> LocalCluster:
+    """A worker that dies while it starts takes the cluster with it: another is started, a few times."""
+    said = ""
+    for _ in range(STARTS):
+        try:
+            return _start(config)
+        except RuntimeError as error:  # all that distributed makes of it
+            said = str(error)
+    raise WorkerLostError(
+        f"no worker process could be started in {STARTS} tries ({said}); look for what ends it, such as a "
+        "limit on memory or processes, or set workers=0"
+    )
+
+
+def _start(config: ClusterConfig) -> LocalCluster:
     return LocalCluster(
         n_workers=config.workers,
         threads_per_worker=config.concurrency,
