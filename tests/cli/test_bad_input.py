@@ -2,7 +2,6 @@ import io
 import json
 import pickle
 import shutil
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from tests.cli.program import SERIAL, call, predict, settings
 from tests.ingest.foreign_files import sample
 from tests.ingest.test_malformed import NAMES, READABLE
 from tests.worlds import noise, write_image, write_network
-from unet_batch.cluster.config import ClusterConfig
-from unet_batch.drive import workers
 
 NOT_IMAGES = {
     "nothing.tif": ("no such", "check the path"),
@@ -234,10 +231,10 @@ def test_specs_that_no_network_can_follow(refused, desk, text, said):
     assert said in refused(call, "model", "new", "bad.yaml", "new.safetensors")
 
 
-def test_a_scheduler_that_nobody_answers_for(refused, monkeypatch):
-    monkeypatch.setattr(workers, "ClusterConfig", partial(ClusterConfig, start_timeout=0.5))
-    said = refused(predict, "--scheduler", "tcp://127.0.0.1:9")
+def test_a_scheduler_that_nobody_answers_for(refused):
+    said = refused(predict, "--scheduler", "tcp://127.0.0.1:9", using=("scheduler_seconds=0.5",))
     assert said.startswith("tcp://127.0.0.1:9: no Dask scheduler answers")
+    assert "scheduler_seconds" in said
 
 
 def test_a_truth_that_cannot_be_compared(refused, desk, truth):

@@ -14,6 +14,8 @@ from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import make_plan, tile_choices
 from unet_batch.predict.request import Request
 from unet_batch.predict.trial import assume
+from unet_batch.store.arrays import create_array
+from unet_batch.store.layout import ArrayLayout
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,16 @@ def test_small_images_get_small_blocks(world):
     assert choices[0] == (304, 512)
     assert all(t % 16 == 0 for tile in choices for t in tile)
     assert max(choices[-1]) <= 256
+
+
+def test_a_small_region_of_a_large_image_gets_small_blocks(world, tmp_path):
+    layout = ArrayLayout((40_000, 50_000), "uint8", (2048, 2048), (512, 512), names=("y", "x"))
+    create_array(tmp_path / "large.zarr", layout)
+    large = (tmp_path / "large.zarr", *world[1:])
+    assert plan_of(large).grid.block == (2048, 2048)
+    plan = plan_of(large, roi=((20_000, 21_000), (30_000, 31_000)))
+    assert plan.grid.block == (512, 512)
+    assert len(plan.tiling.numbers_in(plan.region)) == 9
 
 
 @settings(max_examples=50)

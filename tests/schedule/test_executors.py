@@ -10,7 +10,7 @@ import pytest
 
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect
-from unet_batch.errors import WorkerLostError
+from unet_batch.errors import OutputError, WorkerLostError
 from unet_batch.schedule import dask as by_dask
 from unet_batch.schedule import serial
 from unet_batch.schedule.events import Event
@@ -118,6 +118,34 @@ def test_dask_outlives_a_block_that_kills_its_worker(client, tmp_path):
     assert events[6].status == "failed"
     assert "worker died" in events[6].error
     assert {event.status for number, event in events.items() if number != 6} == {"done"}
+
+
+@dataclass(frozen=True)
+class FullDisk:
+    """Work of which one block finds the disk full while others are under way."""
+
+    folder: Path
+
+    def __call__(self, number: int) -> Event:
+        (self.folder / f"begun-{number}").touch()
+        if number == 0:
+            deadline = time.monotonic() + 60
+            while len(list(self.folder.iterdir())) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            raise OutputError("the disk is full")
+        time.sleep(1)
+        (self.folder / f"ended-{number}").touch()
+        return Event(number, "done")
+
+
+def test_dask_lets_blocks_under_way_end_before_it_gives_up(client, tmp_path):
+    with pytest.raises(OutputError, match="full"):
+        list(by_dask.run(client, FullDisk(tmp_path), range(40)))
+    found = {
+        kind: {f.name.partition("-")[2] for f in tmp_path.glob(f"{kind}-*")} for kind in ("begun", "ended")
+    }
+    assert len(found["begun"]) > 1
+    assert found["begun"] == found["ended"] | {"0"}
 
 
 @dataclass(frozen=True)

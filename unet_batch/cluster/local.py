@@ -113,5 +113,6 @@ def _existing(scheduler: str, timeout: float) -> Client:
         return Client(where.address, timeout=timeout, security=where.security)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{scheduler}: no Dask scheduler answers ({error}); check the address and that it is running"
+            f"{scheduler}: no Dask scheduler answers ({error}); check the address and that it is running, "
+            "or give it more `scheduler_seconds`"
         ) from None

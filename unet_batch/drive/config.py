@@ -15,6 +15,7 @@ class DriveConfig(Config):
         threads: CPU threads of each worker's own libraries.
         concurrency: packets that a worker runs at once, so that one reads while another computes.
         scheduler: address or scheduler file of a running Dask cluster.
+        scheduler_seconds: how long a scheduler may take to answer.
         packet_seconds: work that one Dask task holds.
     """
 
@@ -22,4 +23,5 @@ class DriveConfig(Config):
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     concurrency: Annotated[int, Field(ge=1)] = 2
     scheduler: str | None = None
+    scheduler_seconds: float = Field(default=20.0, gt=0)
     packet_seconds: float = Field(default=10.0, gt=0)

@@ -63,5 +63,9 @@ def workers(config: DriveConfig, count: int, threads: int, stop: Stop = lambda: 
 
 def _cluster(config: DriveConfig, count: int, threads: int) -> ClusterConfig:
     return ClusterConfig(
-        scheduler=config.scheduler, workers=max(1, count), concurrency=config.concurrency, threads=threads
+        scheduler=config.scheduler,
+        workers=max(1, count),
+        concurrency=config.concurrency,
+        threads=threads,
+        start_timeout=config.scheduler_seconds,
     )

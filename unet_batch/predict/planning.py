@@ -106,17 +106,17 @@ def _means(request: Request, channels: tuple[int, ...], mask: Image | None) -> t
 def choose_block(request: Request, device: str) -> tuple[int, ...]:
     """Extent of a block on the network's axes: the setting, or one that suits image and device.
 
-    Large blocks waste least margin and make few files; small images get at least some four blocks, so that
-    progress shows and one is read while another is computed.
+    Large blocks waste least margin and make few files; small images and regions of interest get at least
+    some four blocks, so that progress shows and one is read while another is computed.
     """
     spec, config = request.spec, request.config
-    shape = request.image.shape[-spec.dims :]
+    shape, region = request.image.shape[-spec.dims :], request.roi[-spec.dims :]
     if config.block != "auto":
         return _checked("block", config.block, spec.dims, spec.reach().multiple)
     unit = _fixed_tile(request) or spec.reach().multiple
     side = max(unit, BLOCK[device, spec.dims] // unit * unit)
     smallest = max(SMALLEST_BLOCK[spec.dims], unit)
-    while side // 2 >= smallest and side % (2 * unit) == 0 and _blocks(shape, side) < FEW_BLOCKS:
+    while side // 2 >= smallest and side % (2 * unit) == 0 and _blocks(region, side) < FEW_BLOCKS:
         side //= 2
     return tuple(min(side, round_up(n, unit)) for n in shape)
 
@@ -197,5 +197,6 @@ def _fixed_tile(request: Request) -> int:
     return reach.output_size(reach.fixed) // reach.multiple * reach.multiple
 
 
-def _blocks(shape: tuple[int, ...], side: int) -> int:
-    return prod(-(-n // side) for n in shape)
+def _blocks(region: tuple[tuple[int, int], ...], side: int) -> int:
+    """How many blocks of ``side`` pixels the pixels of ``region`` fill."""
+    return prod(-(-(stop - start) // side) for start, stop in region)

@@ -127,6 +127,9 @@ class _Prediction:
     @contextmanager
     def _crew(self) -> Iterator[Workers]:
         config = self.request.config
+        if config.scheduler is not None:
+            seconds = f"{config.scheduler_seconds:g}"
+            self.run.tell(f"asking {config.scheduler} for workers (scheduler_seconds: {seconds})")
         with workers(config, worker_count(config), threads(config), self.run.hooks.stop) as crew:
             if crew.dashboard is not None:
                 self.run.tell(f"dashboard: {crew.dashboard}")

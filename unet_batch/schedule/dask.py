@@ -10,13 +10,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf
 from typing import TypeVar, cast
 
-from distributed import Client, Future, as_completed, get_worker
-from distributed.client import FutureCancelledError
+from distributed import Client, Future, as_completed, get_worker, wait
+from distributed.client import FutureCancelledError, FuturesCancelledError
 from distributed.scheduler import KilledWorker
 
 from unet_batch.errors import UnfinishedError, WorkerLostError
@@ -28,6 +29,7 @@ ResultT = TypeVar("ResultT")
 Packet = tuple[int, ...]
 LADDER = ("again", "elsewhere", "alone")
 SCHEDULER_LOST = "scheduler-connection-lost"  # distributed's reason for a future that is cancelled
+LANDING_SECONDS = 60.0
 ASK_SECONDS = 1.0  # between two questions to the scheduler about its workers
 
 
@@ -166,6 +168,13 @@ class _Run:
         self.crew = _Crew(client, packing.patience)
 
     def events(self, stop: Stop) -> Iterator[Event]:
+        try:
+            yield from self._events(stop)
+        except FATAL:
+            self._land()
+            raise
+
+    def _events(self, stop: Stop) -> Iterator[Event]:
         completed = as_completed(raise_errors=False)
         self._launch(completed, stop)
         while self.flying:
@@ -182,6 +191,11 @@ class _Run:
             for event in outcome:
                 yield from self._settle(event)
             self._launch(completed, stop)
+
+    def _land(self) -> None:
+        """Let what is under way end: the caller may remove the store, and workers must not write then."""
+        with suppress(TimeoutError, OSError, RuntimeError, FutureCancelledError, FuturesCancelledError):
+            wait(list(self.flying), timeout=LANDING_SECONDS)
 
     def _settle(self, event: Event) -> Iterator[Event]:
         """Passes an event on, unless the block gets another try."""
