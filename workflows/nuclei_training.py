@@ -2,8 +2,10 @@
 
     python workflows/nuclei_training.py [--data DATA] [--set KEY=VALUE ...]
 
-DATA/b_dsb2018 holds index.json, train/ and val/, each with images/ and instances/. Everything goes to
-out/nuclei; run it again and it goes on where it ended. The network is out/nuclei/run/best.safetensors.
+DATA/b_dsb2018 holds index.json, train/ and val/, each with images/ and instances/. None of them is
+immunohistochemistry, so each smaller picture to learn from is also drawn as such (``nuclei_stains.py``).
+Everything goes to out/nuclei; run it again and it goes on where it ended. The network is
+out/nuclei/run/best.safetensors.
 """
 
 import argparse
@@ -15,7 +17,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from nuclei_stains import restained
+from PIL import Image as Picture
 
 import unet_batch
 from unet_batch.config import load, read_yaml
@@ -27,6 +32,9 @@ from unet_batch.train.run import TrainResult
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "nuclei.yaml"
 OUT = Path("out/nuclei")
+# How often samples are drawn of each kind of picture, within which every picture counts alike.
+SHARES = {"fluo": 0.34, "HE_purple": 0.34, "brightfield_gray": 0.1, "virtual": 0.22}
+VIRTUAL_EXTENT = 512  # larger pictures hold little more; they are not drawn again
 REPORTED = ("foreground_iou", "dice_nucleus", "dice_border", "ap50", "ap70", "ap90", "mean_ap")
 
 
@@ -45,13 +53,16 @@ def main() -> None:
 
 
 def prepare(data: Path) -> list[dict[str, Any]]:
-    """Every picture and its instances as Zarr, once; a source for each."""
+    """Every picture and its instances as Zarr, once; a source for each, and for each virtual one."""
     try:
         entries = json.loads((data / "index.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{data}/index.json: no such file; give the folder with --data") from None
     with ThreadPoolExecutor() as pool:  # each file is probed in a process of its own, which is waited for
-        return list(pool.map(partial(_source, data), sorted(entries, key=itemgetter("split", "file"))))
+        entries = sorted(entries, key=itemgetter("split", "file"))
+        entries += [e | {"kind": "virtual"} for e in entries if _drawn_again(e)]
+        sources = list(pool.map(partial(_source, data), entries))
+    return [source | _repeat(entry, entries) for source, entry in zip(sources, entries, strict=True)]
 
 
 def settings(sources: list[dict[str, Any]], overrides: list[str]) -> TrainConfig:
@@ -73,21 +84,46 @@ def report(result: TrainResult) -> None:
 
 
 def _source(data: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    folder = OUT / entry["split"] / Path(entry["file"]).stem
+    virtual = entry["kind"] == "virtual"
+    folder = OUT / ("virtual" if virtual else entry["split"]) / Path(entry["file"]).stem
     folder.mkdir(parents=True, exist_ok=True)
-    stores = {"image": folder / "image.zarr", "instances": folder / "instances.zarr"}
-    for name, store in stores.items():
+    image, instances = folder / "image.zarr", folder / "instances.zarr"
+    files = {kind: data / entry["split"] / kind / entry["file"] for kind in ("images", "instances")}
+    if virtual and not image.exists():
+        files["images"] = _draw_again(files, folder / "image.png")
+    for file, store in zip(files.values(), (image, instances), strict=True):
         if not store.exists():
-            kind = "images" if name == "image" else name
-            unet_batch.ingest(data / entry["split"] / kind / entry["file"], store)
-    grey = Image.open(stores["image"]).channels < 3
+            unet_batch.ingest(file, store)
+    grey = Image.open(image).channels < 3
     return {
-        "image": str(stores["image"]),
-        "labels": str(stores["instances"]),
+        "image": str(image),
+        "labels": str(instances),
         "label_kind": "instances",
         "channels": [0, 0, 0] if grey else [0, 1, 2],
         {"train": "train", "val": "validation"}[entry["split"]]: "all",
     }
+
+
+def _drawn_again(entry: dict[str, Any]) -> bool:
+    return entry["split"] == "train" and max(entry["shape"]) <= VIRTUAL_EXTENT
+
+
+def _draw_again(files: dict[str, Path], path: Path) -> Path:
+    """The picture as if it were immunohistochemistry, at ``path``; alike whenever it is drawn."""
+    with Picture.open(files["images"]) as picture, Picture.open(files["instances"]) as instances:
+        seed = int(files["images"].stem, 16)
+        pixels, numbers = np.asarray(picture.convert("RGB")), np.asarray(instances)
+        Picture.fromarray(restained(pixels, numbers, np.random.default_rng(seed))).save(path)
+    return path
+
+
+def _repeat(entry: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, float]:
+    """What makes samples fall on the kinds by SHARES, and on every picture of a kind alike."""
+    if entry["split"] != "train":
+        return {}
+    alike = sum(e["kind"] == entry["kind"] and e["split"] == "train" for e in entries)
+    height, width = entry["shape"]
+    return {"repeat": round(1e6 * SHARES[entry["kind"]] / (alike * height * width), 6)}
 
 
 def _tell(progress: Progress) -> None:

@@ -27,7 +27,7 @@ from unet_batch.train.run import TrainResult
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "volume.yaml"
 OUT = Path("out/volume")
-SLICES = (13, 40, 67, 94, 121, 148, 175)  # along z, evenly spaced; test boxes in volume.yaml leave them out
+SLICES = (13, 40, 67, 94, 121, 148, 175)  # along z, evenly spaced
 UNLABELLED = 255
 
 
@@ -49,15 +49,16 @@ def main() -> None:
 
 
 def prepare(source: Path) -> None:
-    """Volume, labels, and the labels of seven slices, as Zarr, once."""
-    if (OUT / "seven_slices.zarr").exists():
+    """Volume, labels of seven slices to learn from, and those of all others to judge by, as Zarr, once."""
+    if (OUT / "other_slices.zarr").exists():
         return
     OUT.mkdir(parents=True, exist_ok=True)
     t1 = read_nifti(source / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
     labels = read_nifti(source / "derived_tissue_labels.nii.gz")
-    few = np.full_like(labels, UNLABELLED)
+    few, others = np.full_like(labels, UNLABELLED), labels.copy()
     few[list(SLICES)] = labels[list(SLICES)]
-    for name, volume in (("image", t1), ("labels", labels), ("seven_slices", few)):
+    others[list(SLICES)] = UNLABELLED
+    for name, volume in (("image", t1), ("seven_slices", few), ("other_slices", others)):
         np.save(OUT / f"{name}.npy", volume)
         unet_batch.ingest(OUT / f"{name}.npy", OUT / f"{name}.zarr", IngestConfig(axes="zyx", overwrite=True))
         (OUT / f"{name}.npy").unlink()

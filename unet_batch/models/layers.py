@@ -14,7 +14,22 @@ from torch import Tensor, nn
 Dims = Literal[2, 3]
 Norm = Literal["none", "batch", "instance", "group"]
 
-_CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+
+class _Convolution3d(nn.Conv3d):
+    """nn.Conv3d whose gradient can be trusted.
+
+    torch 2.13 on the CPU: the bf16 gradient of a padded 3-px kernel's weights holds memory that nobody wrote
+    (often NaN) where the input is two pixels deep, and only there. float32 is right, and such inputs small.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and x.shape[2] == 2 and x.device.type == "cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
+_CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: _Convolution3d}
 _UP: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL: dict[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _LINEAR = {2: "bilinear", 3: "trilinear"}

@@ -9,8 +9,9 @@ from tests.train.data.labelled import coordinates, opened, spec_of, write_pair
 from unet_batch.errors import InputError
 from unet_batch.models.normalise import Affine
 from unet_batch.train.augment.config import AugmentConfig, Rotation
-from unet_batch.train.data.config import SamplingConfig
+from unet_batch.train.data.config import DataConfig, SamplingConfig
 from unet_batch.train.data.loader import Loader
+from unet_batch.train.data.sources import open_sources
 
 STILL = AugmentConfig()
 
@@ -109,6 +110,17 @@ def test_class_weights_decide_how_often(plane):
     weights = {"a": 0, "b": 0, "c": 1}
     loader = Loader(plane[0], sampling(balance=1, class_weights=weights), STILL, 20)
     assert all((labels == 2).any() for labels in next(loader).labels)
+
+
+def test_repeats_decide_how_often_a_source_is_seen(tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    ones = [np.ones((n, 32), np.uint8) for n in (32, 96)]
+    sources = [write_pair(at, one, one, "yx") for at, one in zip((small, large), ones, strict=True)]
+    for repeat, expected in ((1, 0.25), (9, 0.75)):
+        config = DataConfig.model_validate({"sources": [{**sources[0], "repeat": repeat}, sources[1]]})
+        with Loader(open_sources(config, spec_of()), sampling(), STILL, 400) as loader:
+            seen = np.mean([str(small) in where for where in next(loader).where])
+        assert seen == pytest.approx(expected, abs=0.08)
 
 
 def test_a_rare_pixel_lies_anywhere_in_its_patches(plane):

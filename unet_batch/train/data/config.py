@@ -73,6 +73,7 @@ class SourceConfig(Config):
         level: level of the image's pyramid, and of the labels', to learn on.
         remap: class number of each stored value, null for unlabelled; values not named stay as they are.
         unlabelled: a stored value that is unlabelled too.
+        repeat: samples are drawn as if its pixels were there so many times; more for what is small or rare.
     """
 
     image: str
@@ -87,6 +88,7 @@ class SourceConfig(Config):
     level: int = Field(default=0, ge=0)
     remap: dict[int, int | None] = Field(default_factory=dict)
     unlabelled: int | None = None
+    repeat: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     @field_validator("train", "validation", "test")
     @classmethod

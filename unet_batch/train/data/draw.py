@@ -37,8 +37,7 @@ class Draw:
     def __call__(self, rng: np.random.Generator) -> tuple[Region, Box]:
         """A region and the box (all axes but c) that the sample answers for, a labelled pixel inside."""
         column = int(rng.choice(len(self.chances), p=self.chances))
-        occupancy = self.sources.occupancy
-        number, cell = occupancy.cell_of(column, int(rng.integers(occupancy.upto[column][-1])))
+        number, cell = self.sources.occupancy.draw(column, rng)
         region = self.sources.train[number]
         pixel = self._pixel(region, cell.intersect(region.box), column, rng)
         return region, self._around(pixel, region.box, rng)
@@ -69,7 +68,7 @@ class Draw:
 
 
 def _chances(sources: Sources, sampling: SamplingConfig) -> NDArray[np.float64]:
-    names, totals = sources.form.names, sources.occupancy.totals()
+    names, totals = sources.form.names, sources.occupancy.totals
     for name in sampling.class_weights:
         if name not in names:
             raise InputError(f"sampling.class_weights: no class {name!r}; the classes are {', '.join(names)}")

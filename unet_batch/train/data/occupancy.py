@@ -40,35 +40,33 @@ class Occupancy:
         cells: of each region.
         first: the number of each region's first cell, when the cells of all are counted through.
         holding: for each class, then for any label: the cells that have it.
-        upto: the pixels of it in these cells and those before.
+        upto: the pixels of it in these cells and those before, each as often as its region repeats.
+        totals: pixels of every class or channel, each counted once.
+        labelled: pixels with any label.
     """
 
     cells: tuple[Cells, ...]
     first: NDArray[np.int64]
     holding: tuple[NDArray[np.int64], ...]
-    upto: tuple[NDArray[np.int64], ...]
+    upto: tuple[NDArray[np.float64], ...]
+    totals: tuple[int, ...]
+    labelled: int
 
     @classmethod
-    def of(cls, cells: Sequence[Cells]) -> "Occupancy":
-        """The cells of regions, in their order."""
+    def of(cls, cells: Sequence[Cells], repeats: Sequence[float]) -> "Occupancy":
+        """The cells of regions, in their order, and how often each region repeats."""
         first = np.cumsum([0, *(len(one.index) for one in cells)])
         counts = np.concatenate([one.counts for one in cells])
         holding = tuple(np.flatnonzero(column) for column in counts.T)
-        upto = tuple(np.cumsum(column[held]) for column, held in zip(counts.T, holding, strict=True))
-        return cls(tuple(cells), first, holding, upto)
+        weighed = (counts * np.repeat(repeats, np.diff(first))[:, np.newaxis]).T
+        upto = tuple(np.cumsum(column[held]) for column, held in zip(weighed, holding, strict=True))
+        *totals, labelled = (int(total) for total in counts.sum(axis=0))
+        return cls(tuple(cells), first, holding, upto, tuple(totals), labelled)
 
-    def totals(self) -> tuple[int, ...]:
-        """Pixels of every class or channel."""
-        return tuple(int(upto[-1]) if upto.size else 0 for upto in self.upto[:-1])
-
-    @property
-    def labelled(self) -> int:
-        """Pixels with any label."""
-        return int(self.upto[-1][-1])
-
-    def cell_of(self, column: int, pixel: int) -> tuple[int, Box]:
-        """The region and the box of the cell that hold a ``pixel`` of a class, counted through all cells."""
-        place = int(np.searchsorted(self.upto[column], pixel, side="right"))
+    def draw(self, column: int, rng: np.random.Generator) -> tuple[int, Box]:
+        """The region and the box of the cell of a pixel of a class, each pixel as often as it repeats."""
+        upto = self.upto[column]
+        place = int(np.searchsorted(upto[:-1], rng.random() * upto[-1], side="right"))
         cell = int(self.holding[column][place])
         region = int(np.searchsorted(self.first, cell, side="right")) - 1
         return region, self.cells[region].box(cell - int(self.first[region]))

@@ -68,6 +68,7 @@ class Opener:
             instances=instances,
             weights=self._weights(image, source, labels, instances, truth),
             form=form,
+            repeat=source.repeat,
         )
 
     def _form(self, source: SourceConfig) -> LabelForm:

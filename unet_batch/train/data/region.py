@@ -45,6 +45,7 @@ class Stores:
         labels: in their form.
         instances: instance numbers as stored, where the labels are such.
         weights: factors of the loss (1, *box), or None.
+        repeat: how often its pixels count when samples are drawn.
     """
 
     pixels: Pixels
@@ -54,6 +55,7 @@ class Stores:
     instances: Source | None
     weights: Source | None
     form: LabelForm
+    repeat: float
 
     @property
     def image(self) -> Image:

@@ -42,7 +42,7 @@ class Sources:
     @property
     def counts(self) -> dict[str, int]:
         """Pixels of each class (multilabel: of each channel's 1) in the training regions."""
-        return dict(zip(self.form.names, self.occupancy.totals(), strict=True))
+        return dict(zip(self.form.names, self.occupancy.totals, strict=True))
 
 
 def open_sources(
@@ -72,7 +72,7 @@ def open_sources(
     cells = index([*train, *validation, *test], spec.dims, folder, progress)
     if config.measure and spec.normalisation == "none":
         spec = measured(spec, train)
-    occupancy = Occupancy.of(cells[: len(train)])
+    occupancy = Occupancy.of(cells[: len(train)], [region.stores.repeat for region in train])
     return Sources(spec, LabelForm.of(spec), train, validation, test, occupancy)
 
 
