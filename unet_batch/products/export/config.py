@@ -22,6 +22,7 @@ class ExportConfig(DriveConfig):
         part: of ``parts``: extent of one file in pixels, ``tile`` times a power of two.
         compression: of rasters: ``deflate``, ``deflate:LEVEL``, ``zstd``, ``zstd:LEVEL``, ``lzw``, ``none``.
         classes: of polygons: numbers or names; None is all but one named background.
+        table: of polygons of objects: the table made with them; None is where it was written.
         connectivity: of polygons: pixels that touch by a side (4), or also by a corner (8), are one.
         tolerance: of polygons: corners of triangles smaller than its square, in pixels, are taken away.
         min_area: of polygons: smaller ones are left out, in the unit of their area (m2, um2 or pixels).
@@ -41,6 +42,7 @@ class ExportConfig(DriveConfig):
     part: Annotated[int, Field(ge=64)] = 16384
     compression: str = "deflate"
     classes: tuple[int | str, ...] | None = Field(default=None, min_length=1)
+    table: str | None = None
     connectivity: Literal[4, 8] = 4
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     min_area: Annotated[float, Field(ge=0)] = 0.0

@@ -157,6 +157,7 @@ class _Job:
             "plan_hash": hash_of(self.plan),
             "provenance": {
                 "masks": str(Path(self.masks.path).resolve()),
+                "table": str(self.out.resolve()),
                 "image": None if self.image is None else str(Path(self.image.path).resolve()),
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "host": socket.gethostname(),

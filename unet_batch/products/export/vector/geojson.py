@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from unet_batch.products.export.extras import needed
 from unet_batch.products.export.vector.features import Features
 from unet_batch.products.export.vector.sink import Legend
@@ -33,7 +31,7 @@ class GeoJson:
         with needed("products", "the export of polygons"):
             import shapely  # noqa: PLC0415 - an extra
 
-        features = self.legend.large_enough(features)
+        features = self.legend.wanted(features)
         if not len(features):
             return b""
         geometries = shapely.to_geojson(self.legend.geometries(features))
@@ -62,18 +60,28 @@ class GeoJson:
 
     def _qupath(self, features: Features) -> Iterator[str]:
         """https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html."""
-        legend, facts = self.legend, features.facts
-        heads = [
-            f'{{"objectType":"{self.object_type}","classification":'
-            f'{_json({"name": name, "color": list(colour[:3])})},"measurements":'
+        legend = self.legend
+        heads = {
+            name: f'"classification":{_json({"name": name, "color": list(colour[:3])})},"measurements":'
             for name, colour in zip(legend.names, legend.colours, strict=True)
-        ]
-        area = {"m2": "Area m^2", "um2": "Area µm^2", "px": "Area px^2"}[legend.measure.unit]
-        areas = (facts.weight * legend.measure.factor).tolist()
-        confidence = facts.mean_confidence() if legend.confidence else np.full(len(areas), np.nan)
-        for number, size, sure in zip(facts.classes.tolist(), areas, confidence.tolist(), strict=True):
-            measured = {area: size} if math.isnan(sure) else {area: size, "Confidence": sure}
-            yield f"{heads[number]}{_json(measured)}}}"
+        }
+        columns = {name: column.tolist() for name, column in legend.columns(features).items()}
+        classes, ids = columns.pop("class"), columns.pop("id", None)
+        columns.pop("class_number", None)
+        names = [_measurement(name) for name in columns]
+        for at, values in enumerate(zip(*columns.values(), strict=True)):
+            known = {name: value for name, value in zip(names, values, strict=True) if not math.isnan(value)}
+            name = f'"name":"{ids[at]}",' if ids else ""
+            yield f'{{"objectType":"{self.object_type}",{name}{heads[classes[at]]}{_json(known)}}}'
+
+
+def _measurement(column: str) -> str:
+    """A column as QuPath names what it measures itself."""
+    name, _, unit = column.partition("_")
+    if name in ("area", "perimeter"):
+        power = "^2" if name == "area" else ""
+        return f"{name.capitalize()} {unit.removesuffix('2').replace('um', 'µm')}{power}"
+    return f"{name.capitalize()} {unit}".strip()
 
 
 def _json(values: dict[str, Any]) -> str:

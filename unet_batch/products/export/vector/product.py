@@ -13,6 +13,7 @@ from unet_batch.products.export.product import Joined
 from unet_batch.products.export.vector.block import Tracing
 from unet_batch.products.export.vector.fragments import Fragments
 from unet_batch.products.export.vector.geojson import GeoJson
+from unet_batch.products.export.vector.objects import ObjectTable
 from unet_batch.products.export.vector.place import LONGITUDE_LATITUDE, Place
 from unet_batch.products.export.vector.regions import OTHER, Selection
 from unet_batch.products.export.vector.sink import Legend, Sink
@@ -22,6 +23,7 @@ from unet_batch.products.export.vector.work import FOLDER, PolygonsWork, feature
 from unet_batch.products.export.view import View
 from unet_batch.products.export.workplace import Pass
 from unet_batch.store.image import Image
+from unet_batch.store.masks import Masks
 from unet_batch.tiling import Grid
 
 
@@ -79,6 +81,8 @@ class Polygons:
 
 
 def _selections(view: View, config: ExportConfig) -> tuple[Selection, ...]:
+    if view.masks.layout.kind == "instances":
+        return (Selection(0, None),)
     names = view.masks.layout.names
     wanted = _wanted(view, config)
     if view.masks.layout.kind == "multiclass":
@@ -99,12 +103,14 @@ def _wanted(view: View, config: ExportConfig) -> list[int]:
 
 
 def _sink(kind: str, view: View, config: ExportConfig, measure: Measure) -> Sink:
+    of_objects = view.masks.layout.kind == "instances"
     legend = Legend(
         names=view.masks.layout.names,
         colours=view.colours,
         measure=measure,
         place=Place.of(view.georef),
         min_area=config.min_area,
+        objects=ObjectTable.of(view.masks, config.table, config.classes) if of_objects else None,
         multi=config.connectivity == 8,
         confidence="confidence" in view.masks.layers,
     )
@@ -128,9 +134,11 @@ def _slide_pixels(view: View) -> float:
     """Pixels of the slide at level 0 for each of the mask's, which may be of a coarser level.
 
     Raises:
-        InputError: a mask of a coarser level whose image is gone.
+        InputError: a mask of a coarser level whose image is gone, or objects whose masks are.
     """
     attributes = view.masks.attributes
+    if view.masks.layout.kind == "instances":
+        attributes = _masks_of(view).attributes
     level = attributes.get("plan", {}).get("image", {}).get("level", 0)
     if not level:
         return 1.0
@@ -143,3 +151,15 @@ def _slide_pixels(view: View) -> float:
             f"({error}); put the image back, so that QuPath's pixels are known"
         ) from None
     return float(factor[-1])
+
+
+def _masks_of(view: View) -> Masks:
+    """The masks that objects were found in."""
+    path = view.masks.attributes.get("provenance", {}).get("masks", "")
+    try:
+        return Masks.open(path)
+    except UnetBatchError as error:
+        raise InputError(
+            f"{view.masks.path}: the masks of these objects cannot be opened ({error}); put them back, so "
+            "that QuPath's pixels are known"
+        ) from None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.errors import InputError
 from unet_batch.products.export.extras import needed
 from unet_batch.products.export.view import View
 from unet_batch.tiling.box import Box
@@ -17,16 +18,24 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which values of which channel become polygons, of what class: ``classes[value]``, or OTHER."""
+    """Which values of which channel become polygons, of what class: ``classes[value]``, or OTHER.
+
+    Without ``classes`` values are numbers of objects, each a class of its own, and 0 is none.
+    """
 
     channel: int
-    classes: tuple[int, ...]
+    classes: tuple[int, ...] | None
 
-    def table(self, fill: int) -> Labels:
-        """Class by pixel value, up to the fill value."""
+    def classes_of(self, values: NDArray[np.generic], fill: int) -> Labels:
+        """The class of every pixel."""
+        if self.classes is None:
+            numbers = values.view(np.int32)
+            if numbers.min(initial=0) < 0:
+                raise InputError(f"more than {2**31 - 1:,} objects have no polygons; choose fewer")
+            return np.where(numbers == 0, OTHER, numbers)
         table = np.full(fill + 1, OTHER, np.int32)
         table[: len(self.classes)] = self.classes
-        return table
+        return np.asarray(table[values], np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +96,5 @@ def _with_rim(view: View, selection: Selection, box: Box) -> Labels:
     inside = grown.intersect(Box.of_shape(view.shape))
     values = view.read(inside)[selection.channel]
     found = np.full(grown.shape, OUTSIDE, np.int32)
-    found[inside.relative_to(grown.start).slices] = selection.table(int(view.fill))[values]
+    found[inside.relative_to(grown.start).slices] = selection.classes_of(values, int(view.fill))
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unet_batch.products.export.extras import needed
 from unet_batch.products.export.measure import Measure
 from unet_batch.products.export.vector.features import Features
+from unet_batch.products.export.vector.objects import ObjectTable
 from unet_batch.products.export.vector.place import Place
 
 
@@ -34,6 +35,7 @@ class Legend:
         measure: the unit of their weights.
         place: where they lie.
         min_area: smaller features are left out, in units of the measure.
+        objects: what is known of each, where a number is that of an object and not of a class.
         multi: whether a feature may have several parts.
         confidence: whether the mask has it.
     """
@@ -43,6 +45,7 @@ class Legend:
     measure: Measure
     place: Place
     min_area: float = 0.0
+    objects: ObjectTable | None = None
     multi: bool = False
     confidence: bool = False
 
@@ -51,8 +54,10 @@ class Legend:
         """Name of the attribute with the area."""
         return f"area_{self.measure.unit}"
 
-    def large_enough(self, features: Features) -> Features:
+    def wanted(self, features: Features) -> Features:
         """The features that are written."""
+        if self.objects is not None:
+            features = features.take(self.objects.wanted(features.facts.classes))
         if self.min_area <= 0:
             return features
         return features.take(features.facts.weight * self.measure.factor >= self.min_area)
@@ -69,10 +74,13 @@ class Legend:
     def columns(self, features: Features) -> dict[str, NDArray[Any]]:
         """Attributes of features by name."""
         facts = features.facts
+        area = facts.weight * self.measure.factor
+        if self.objects is not None:
+            return {**self.objects.columns(facts.classes), self.area_name: area}
         found: dict[str, NDArray[Any]] = {
             "class": np.asarray(self.names, object)[facts.classes],
             "class_number": facts.classes.astype(np.int32),
-            self.area_name: facts.weight * self.measure.factor,
+            self.area_name: area,
         }
         if self.confidence:
             found["confidence"] = facts.mean_confidence()

@@ -31,7 +31,7 @@ class ArrowPieces:
         with needed("products", "the export of polygons"):
             import pyarrow as pa  # noqa: PLC0415 - an extra
 
-        batch = self._batch(self.legend.large_enough(features))
+        batch = self._batch(self.legend.wanted(features))
         stream = io.BytesIO()
         with pa.ipc.new_stream(stream, batch.schema) as writer:
             writer.write_batch(batch)
