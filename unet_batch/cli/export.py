@@ -1,19 +1,13 @@
 """``unet-batch export``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from unet_batch.cli import options
-from unet_batch.cli.progress import Display, display, echo_line
-from unet_batch.cli.stopping import on_signals
+from unet_batch.cli.progress import display, echo_line, observe
+from unet_batch.cli.stopping import STOPPED, on_signals
 
-if TYPE_CHECKING:
-    from unet_batch.drive.hooks import Progress
-    from unet_batch.schedule.events import Event
-
-STOPPED = 75
 KINDS = ["cog", "parts", "ome-tiff", "geojson", "parquet", "gpkg"]
 
 
@@ -54,8 +48,7 @@ def command(
         display("export", quiet=flags["quiet"], json_lines=flags["json_lines"]) as shown,
         on_signals(shown.tell) as stop,
     ):
-        hooks = Hooks(lambda event, progress: _observe(shown, event, progress), stop)
-        summary = export(masks, out, config, hooks=hooks)
+        summary = export(masks, out, config, hooks=Hooks(observe(shown), stop))
     if flags["json_lines"]:
         echo_line("summary", summary.to_json())
     elif flags["as_json"]:
@@ -65,10 +58,3 @@ def command(
         size = f"{options.count_of(summary.bytes)}B"
         click.echo(f"{out}: {summary.kind}{polygons}, {size}, {options.duration(summary.seconds)}")
     return 0 if summary.finished else STOPPED
-
-
-def _observe(shown: Display, event: "Event | None", progress: "Progress") -> None:
-    if progress.message:
-        shown.tell(progress.message)
-    elif event is not None:
-        shown.update(progress.blocks_done, progress.blocks_total, progress.pixels, progress.seconds)

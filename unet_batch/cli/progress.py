@@ -85,7 +85,7 @@ class Bar:
         self.begun = True
         self.progress.start()
         self.release()
-        rate = f"{pixels / seconds / 1e6:.2f} Mpx/s" if seconds else ""
+        rate = f"{pixels / seconds / 1e6:.2f} Mpx/s" if pixels and seconds else ""
         self.progress.update(self.task, description=self.what, completed=done, total=total, rate=rate)
 
     def tell(self, message: str) -> None:

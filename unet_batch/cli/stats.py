@@ -32,6 +32,7 @@ def command(
     """Write the areas of the classes of the mask store MASKS, in true units, to TABLE (.csv or .parquet)."""
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
     from unet_batch.drive.hooks import Hooks  # noqa: PLC0415
+    from unet_batch.products.preview.bar import quantity  # noqa: PLC0415
     from unet_batch.products.stats.config import StatsConfig  # noqa: PLC0415
     from unet_batch.products.stats.run import stats  # noqa: PLC0415
 
@@ -46,12 +47,11 @@ def command(
         options.echo_json(found)
     else:
         for row in found.rows[:_SHOWN]:
-            size = row.get("area", row.get("volume"))
+            dims = 2 if "area" in row else 3
+            size = quantity(row["area" if dims == 2 else "volume"], row["unit"][:-1], dims)
             share = "-" if row["share"] is None else f"{100 * row['share']:6.2f} %"
             zone = f"{row['zone']:<20} " if "zone" in row else ""
-            click.echo(
-                f"{zone}{row['class']:<16} {row['pixels']:>15,} px {share:>9} {size:.6g} {row['unit']}"
-            )
+            click.echo(f"{zone}{row['class']:<16} {row['pixels']:>15,} px {share:>9} {size:>16}")
         if len(found.rows) > _SHOWN:
             click.echo(f"... and {len(found.rows) - _SHOWN} more rows in {table}")
     return 0 if found.finished else STOPPED

@@ -7,6 +7,7 @@ import geopandas
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import rasterio
 import shapely
 from rasterio.features import shapes
 
@@ -22,6 +23,7 @@ from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
 
 SHAPE = (90, 70)
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
 def config(**values):
@@ -95,6 +97,14 @@ def test_one_class_needs_no_table(tmp_path):
     (tmp_path / "o.parquet").unlink()
     assert export(tmp_path / "o", tmp_path / "p.parquet", config()).features == count
     assert set(geopandas.read_parquet(tmp_path / "p.parquet")["class"]) == {"cell"}
+
+
+@pytest.mark.parametrize("name", ["p.tif", "parts"])
+def test_rasters_hold_the_numbers(tmp_path, found, name):
+    export(found, tmp_path / name, config())
+    with rasterio.open(tmp_path / name if name == "p.tif" else tmp_path / name / "mask.vrt") as image:
+        assert image.dtypes == ("uint32",)
+        np.testing.assert_array_equal(image.read(1), Masks.open(found).read(Box.of_shape(SHAPE))[0])
 
 
 @pytest.mark.parametrize("kind", ["geojson", "parquet", "gpkg"])

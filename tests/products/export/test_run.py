@@ -9,7 +9,7 @@ import pytest
 from tests.cli.program import call
 from tests.products.export.stores import UTM, blobs, store_masks
 from unet_batch.drive.hooks import Hooks
-from unet_batch.errors import DamageError, InputError, MissingError, OutputError
+from unet_batch.errors import DamageError, InputError, MissingError, OutputError, UnetBatchError
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.raster import product as raster_product
 from unet_batch.products.export.run import export
@@ -85,15 +85,19 @@ def test_a_changed_mask_begins_anew(tmp_path, masks):
     assert export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks).blocks == len(seen)
 
 
-def test_progress_counts_all_blocks_once(tmp_path, masks):
+@pytest.mark.parametrize("name", ["m.tif", "m.ome.tif", "m.gpkg"])
+def test_progress_counts_all_blocks_once(tmp_path, masks, name):
     seen = []
     hooks = Hooks(lambda event, progress: seen.append((event, progress)))
-    found = export(masks, tmp_path / "m.tif", CONFIG, hooks=hooks)
+    found = export(masks, tmp_path / name, CONFIG, hooks=hooks)
     blocks = [progress for event, progress in seen if event is not None]
     assert [one.blocks_done for one in blocks] == list(range(1, found.blocks + 1))
     assert {one.blocks_total for one in blocks} == {found.blocks}
     assert all(a.pixels < b.pixels and a.seconds <= b.seconds for a, b in pairwise(blocks))
-    assert seen[-1][1].message == "joining the pieces"
+    joining = [progress for event, progress in seen[len(blocks) :] if event is None]
+    assert joining[0].message == "joining the pieces"
+    assert [one.blocks_done for one in joining[1:]] == sorted(one.blocks_done for one in joining[1:])
+    assert joining[-1].blocks_done == joining[-1].blocks_total > 0
 
 
 def test_an_error_while_joining_leaves_the_old_output(tmp_path, masks, monkeypatch):
@@ -164,6 +168,14 @@ def test_masks_that_are_not_finished(tmp_path, masks):
     Masks.open(masks).stamp({"plan": {}, "finished": False})
     with pytest.raises(InputError, match="is not finished; run its `unet-batch predict` again"):
         export(masks, tmp_path / "m.tif", CONFIG)
+
+
+def test_an_error_before_the_first_block_leaves_nothing(tmp_path, masks):
+    with pytest.raises(UnetBatchError, match="no such scheduler file"):
+        export(
+            masks, tmp_path / "m.tif", CONFIG.model_copy(update={"scheduler": str(tmp_path / "none.json")})
+        )
+    assert [entry.name for entry in tmp_path.iterdir()] == ["masks.zarr"]
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,6 @@ def test_the_program(tmp_path, masks, monkeypatch):
     answer = call("stats", "masks", "a.csv", "--zones", "z.geojson", "--set", "workers=0", "-q")
     assert answer.code == 0
     assert "north" in answer.out
-    assert "micrometer²" in answer.out
+    assert "µm²" in answer.out
     assert len(call("stats", "masks", "b.parquet", "--json", "-q").json["rows"]) == 3
     assert "no such file" in call("stats", "masks", "c.csv", "--zones", "none").refusal

@@ -1,10 +1,14 @@
 """Product: what an export makes of a view: passes over blocks, then a file or folder of their pieces."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from unet_batch.products.export.workplace import Pass
+
+Tell = Callable[[int, int], None]
+"""Called with the pieces that are joined, and with how many there are."""
 
 
 class Product(Protocol):
@@ -13,7 +17,7 @@ class Product(Protocol):
     def passes(self, folder: Path) -> list[Pass]:
         """The work, and the folder that its pieces go to."""
 
-    def join(self, folder: Path, target: Path) -> "Joined":
+    def join(self, folder: Path, target: Path, tell: Tell) -> "Joined":
         """All pieces in ``folder`` as ``target``, which does not exist."""
 
 

@@ -72,25 +72,29 @@ def export(
         product = Raster(kind, view, config)
     else:
         product = Polygons.of(kind, view, config)
-    place = Workplace.open(out, _request(view, kind, config))
-    passes = product.passes(place.folder)
-    summary = ExportSummary(str(out), kind, False, sum(len(one.grid) for one in passes), None, 0, 0.0)
     with crew(config, view.planes * view.shape[0] * view.shape[1]) as workers:
+        place = Workplace.open(out, _request(view, kind, config))  # not before there are workers
+        passes = product.passes(place.folder)
         finished = place.run(passes, workers.execute, hooks)
+    summary = ExportSummary(str(out), kind, False, sum(len(one.grid) for one in passes), None, 0, 0.0)
     if finished:
-        hooks.observe(None, Progress(0, 0, 0, 0.0, "joining the pieces"))
-        joined = _publish(product, place, out, kind)
+        joined = _publish(product, place, out, kind, hooks)
         summary = replace(summary, finished=True, features=joined.features, bytes=_size(out))
     return replace(summary, seconds=time.perf_counter() - began)
 
 
-def _publish(product: Product, place: Workplace, out: Path, kind: str) -> Joined:
+def _publish(product: Product, place: Workplace, out: Path, kind: str, hooks: Hooks) -> Joined:
     """The output, made in the work folder and renamed into its place when it is whole."""
-    target = place.folder / f"whole.{kind}"
+    target, began = place.folder / f"whole.{kind}", time.perf_counter()
+
+    def tell(done: int, total: int) -> None:
+        hooks.observe(None, Progress(done, total, 0, time.perf_counter() - began))
+
+    hooks.observe(None, Progress(0, 0, 0, 0.0, "joining the pieces"))
     with writing(str(out)):
         if target.exists():  # a kill while joining
             shutil.rmtree(target) if target.is_dir() else target.unlink()
-        joined = product.join(place.folder, target)
+        joined = product.join(place.folder, target, tell)
         if out.is_dir():
             shutil.rmtree(out)
         sidecar = out.with_name(f"{out.name}.aux.xml")

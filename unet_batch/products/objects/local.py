@@ -7,6 +7,7 @@ flood by priority (skimage.segmentation.watershed) does not promise: there the o
 ties. Away from ties both agree.
 """
 
+from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 import cc3d
@@ -46,19 +47,33 @@ def grow(labels: Labels, classes: Classes, free: NDArray[np.bool_], reach: int) 
     source = np.full(padded.size, _NOWHERE)
     seeds = np.flatnonzero(padded)
     source[seeds] = seeds  # padding keeps the raster order of pixels
-    left = np.flatnonzero(np.pad(free & (labels == 0), 1))
-    grown = left
+    open_ = np.pad(free & (labels == 0), 1).reshape(-1)
+    near = grown = np.flatnonzero(open_)
     steps = [sign * stride for stride in _strides(padded.shape) for sign in (-1, 1)]
     for _ in range(reach):
-        nearest = np.minimum.reduce([source[left + step] for step in steps])
-        reached = nearest != _NOWHERE
-        if not reached.any():
+        nearest = np.minimum.reduce([source[near + step] for step in steps])
+        found = nearest != _NOWHERE
+        reached = near[found]
+        source[reached] = nearest[found]
+        open_[reached] = False
+        near = _taken(open_, [reached + step for step in steps])
+        if not near.size:
             break
-        source[left[reached]] = nearest[reached]
-        left = left[~reached]
     grown = grown[source[grown] != _NOWHERE]
     inside = (slice(1, -1),) * labels.ndim
     return _carried(padded, source, grown)[inside], _carried(np.pad(classes, 1), source, grown)[inside]
+
+
+def _taken(open_: NDArray[np.bool_], around: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The ``open_`` pixels of all in ``around``, each once; they are open no more.
+
+    A pixel is reached one step after the first of its neighbours, so these are all that come next.
+    """
+    found = []
+    for pixels in around:
+        found.append(pixels[open_[pixels]])
+        open_[found[-1]] = False
+    return np.concatenate(found)
 
 
 def compact(labels: Labels) -> Labels:

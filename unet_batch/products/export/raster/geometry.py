@@ -1,6 +1,7 @@
 """Geometry: where the tiles of a pyramid of TIFF pages lie, and which block makes which. Plain integers."""
 
 from dataclasses import dataclass
+from math import prod
 
 from unet_batch.tiling import Box, Grid
 
@@ -53,6 +54,12 @@ class Geometry:
         """Rows and columns of tiles of a level."""
         height, width = self.shape_at(level)
         return -(-height // self.tile), -(-width // self.tile)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles in all pages."""
+        pages = self.planes * self.samples
+        return pages * sum(prod(self.tiles_at(level)) for level in range(self.levels))
 
     def levels_of(self, group: int) -> range:
         """The levels of a group."""

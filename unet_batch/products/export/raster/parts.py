@@ -13,7 +13,7 @@ from unet_batch.products.export.view import View
 from unet_batch.products.export.whole import written_whole
 from unet_batch.tiling import Box
 
-_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "float32": "Float32"}
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32", "float32": "Float32"}
 VRT = "mask.vrt"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from unet_batch.products.export.config import ExportConfig
-from unet_batch.products.export.product import Joined
+from unet_batch.products.export.product import Joined, Tell
 from unet_batch.products.export.raster.cog import write_cog
 from unet_batch.products.export.raster.geometry import Geometry
 from unet_batch.products.export.raster.geotiff import image_tags, pixel_tags, sidecar
@@ -52,9 +52,9 @@ class Raster:
             for group in range(geometry.groups)
         ]
 
-    def join(self, folder: Path, target: Path) -> Joined:
+    def join(self, folder: Path, target: Path, tell: Tell) -> Joined:
         """The pieces as the file or folder ``target``."""
-        pieces, compression = Pieces(folder, self.geometry), self.config.compression
+        pieces, compression = Pieces(folder, self.geometry, tell), self.config.compression
         if self.kind == "ome-tiff":
             write_ome_tiff(target, pieces, self.view, compression)
             return Joined()

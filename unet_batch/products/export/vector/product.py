@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Literal
 
 from unet_batch.errors import InputError, UnetBatchError
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.measure import Measure
-from unet_batch.products.export.product import Joined
+from unet_batch.products.export.product import Joined, Tell
 from unet_batch.products.export.vector.block import Tracing
 from unet_batch.products.export.vector.fragments import Fragments
 from unet_batch.products.export.vector.geojson import GeoJson
@@ -62,9 +63,17 @@ class Polygons:
         work = PolygonsWork(self.view, self.grid, self.selections, tracing, self.measure, self.sink, folder)
         return [Pass(FOLDER, self.grid, work)]
 
-    def join(self, folder: Path, target: Path) -> Joined:
+    def join(self, folder: Path, target: Path, tell: Tell) -> Joined:
         """Finished features of all blocks, then those stitched together."""
-        return Joined(self.sink.join(target, self._pieces(folder)))
+        return Joined(self.sink.join(target, self._told(folder, tell)))
+
+    def _told(self, folder: Path, tell: Tell) -> Iterator[bytes]:
+        """The pieces: one of each block, and at most one of each row of blocks."""
+        total = len(self.grid) + prod(self.grid.counts[:2])
+        for number, piece in enumerate(self._pieces(folder)):
+            yield piece
+            tell(number + 1, total)
+        tell(total, total)
 
     def _pieces(self, folder: Path) -> Iterator[bytes]:
         for number in range(len(self.grid)):
