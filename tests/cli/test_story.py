@@ -180,6 +180,17 @@ def test_json_lines_and_nothing_else(desk):
     assert (ends["blocks_done"], ends["blocks_total"]) == (12, 12)
 
 
+def test_a_log_has_a_line_now_and_then(desk, monkeypatch):
+    monkeypatch.setattr("unet_batch.cli.progress.LOG_EVERY", 0.0)
+    lines = predict(out="new.zarr").err.splitlines()
+    total = call("status", "new.zarr", "--json").json["blocks"]["total"]
+    shown = [line for line in lines if line.startswith("predict ")]
+    assert [line.partition(" blocks")[0] for line in shown] == [
+        f"predict {n}/{total}" for n in range(1, total + 1)
+    ]
+    assert all(line.endswith(" left") for line in shown[:-1])
+
+
 def test_json_lines_of_an_ingest(desk):
     answer = call("ingest", "rgb.png", "new.zarr", "--json-lines", "--set", "workers=0")
     lines = [json.loads(line) for line in answer.out.splitlines()]

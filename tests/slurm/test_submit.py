@@ -64,7 +64,7 @@ def story(desk):
 
 
 def test_a_step_that_fails_ends_the_chain_and_says_how_to_go_on(desk):
-    answer = desk.submit("workflow", story(desk), "--depth", "3")
+    answer = desk.submit("workflow", story(desk), "--depth", "3", "--partition", "main", "--time", "9:00")
     first, second, third = (
         json.loads(text)["job"] for text in answer.out.replace("}\n{", "}\0{").split("\0")
     )
@@ -75,7 +75,8 @@ def test_a_step_that_fails_ends_the_chain_and_says_how_to_go_on(desk):
     assert [told[job]["state"] for job in (first, second, third)] == ["done", "failed", "CANCELLED"]
     assert told[second]["reason"] == "error: no ruler; bring one"
     shown = call("jobs", "--folder", "jobs").out
-    assert f"unet-batch submit workflow {desk.folder}/story.py --depth 3" in shown
+    again = f"unet-batch submit workflow {desk.folder}/story.py --depth 3 --partition=main --time=9:00"
+    assert f"{again} --slurm=" in shown
     assert shown.rstrip().count("--from measure") == 1
     assert "go on with: unet-batch submit workflow" in call("logs", second, "--folder", "jobs").out
 
@@ -88,6 +89,40 @@ def test_ingest_is_a_job_too(desk):
     assert desk.ended(job) == "COMPLETED", desk.logs()
     assert "50 x 60 px" in desk.logs()
     assert desk.jobs()[job]["comment"] == "unet-batch ingest a b.npy -> new.zarr"
+
+
+def test_products_are_jobs_too(desk, world):
+    (desk.folder / "masks.zarr").symlink_to(world / "whole.zarr")
+    jobs = [
+        desk.job("products", "stats", "masks.zarr", "areas.csv"),
+        desk.job("products", "export", "masks.zarr", "masks.tif"),
+        desk.job("objects", "masks.zarr", "objects.parquet"),
+        desk.job("report", "masks.zarr", "report.html"),
+    ]
+    assert [desk.ended(job) for job in jobs] == ["COMPLETED"] * 4, desk.logs()
+    assert all((desk.folder / name).exists() for name in ("areas.csv", "masks.tif", "objects.parquet"))
+    assert "masks" in (desk.folder / "report.html").read_text()
+    missing = desk.submit("products", "stats", "masks.zarr", json_answer=False)
+    assert (missing.code, "Missing argument 'TABLE'" in missing.err) == (2, True)
+    assert "Usage: unet-batch stats" in missing.err
+
+
+def test_a_store_has_one_job_at_a_time(desk):
+    words = ("predict", "image.zarr", "out.zarr", "--model", "net.safetensors", *settings(*FIXED))
+    first = desk.job(*words, "--tasks", "1", "--slurm", "extra=[--hold]")
+    assert desk.submit(*words).refusal == (
+        f"out.zarr: job {first} writes it; wait for it with --after {first}, or end it with "
+        f"`unet-batch cancel {first}`"
+    )
+    assert len(list((desk.folder / "jobs").glob("predict-*"))) == 1
+    second = desk.job(*words, "--tasks", "1", "--after", str(first))
+    shown = call("jobs", "--folder", "jobs").out
+    assert f"scontrol release {first}" in shown
+    for job in (second, first):
+        assert call("cancel", job, "--folder", "jobs").code == 0
+        desk.ended(job)
+    assert "neither runs nor waits" in call("cancel", first, "--folder", "jobs").refusal
+    assert "neither runs nor waits" in call("cancel", "987654", "--folder", "jobs").refusal
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-OUTS = {"predict": "out", "ingest": "out", "predict-many": "out_dir"}
+# The argument that names what a verb writes.
+OUTS = {"predict": "out", "ingest": "out", "predict-many": "out_dir", "export": "out", "preview": "out"}
+OUTS |= {"objects": "table", "stats": "table", "report": "page"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,15 @@ def check(verb: str, words: Sequence[str]) -> Checked:
     """
     from unet_batch.cli.main import cli  # noqa: PLC0415 - main imports the verbs
 
-    found = cli.get_command(click.Context(cli), verb)
+    program = click.Context(cli, info_name="unet-batch")
+    found = cli.get_command(program, verb)
     if isinstance(found, click.Group):  # `ingest SOURCE OUT` is short for `ingest file SOURCE OUT`
         here = click.Context(found)
         name, *rest = words if words and words[0] in found.list_commands(here) else ("file", *words)
         found, words = found.get_command(here, name), rest
     if found is None:
         return Checked("", None, " ".join(words))
-    context = found.make_context(verb, list(words))
+    context = found.make_context(verb, list(words), parent=program)
     arguments = [p.name for p in found.params if isinstance(p, click.Argument) and p.name]
     if verb == "predict":
         _check_prediction(context.params)

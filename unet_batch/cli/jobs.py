@@ -57,6 +57,8 @@ def _line(work: "Work", progress: float | None) -> str:
 
 def _notes(work: "Work") -> list[str]:
     notes = [work.reason] if work.reason else []
+    if "held" in work.reason.lower():
+        notes.append(f"SLURM holds it; once what it names is mended: scontrol release {work.job}")
     if work.workers is not None and work.alive:
         notes.append(f"{work.workers} workers run")
     if work.restarts:

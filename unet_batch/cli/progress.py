@@ -11,11 +11,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from unet_batch.cli import options
+
 if TYPE_CHECKING:
     from unet_batch.drive.hooks import Progress as Standing
     from unet_batch.schedule.events import Event
 
 LINES_EVERY = 1.0  # seconds between JSON lines
+LOG_EVERY = 30.0  # seconds between lines of text in a file
 
 
 class Display(Protocol):
@@ -68,8 +71,46 @@ def echo_line(event: str, values: Mapping[str, object]) -> None:
     sys.stdout.flush()
 
 
+class Log:
+    """Lines of text for a file: what was told, and now and then how far it is.
+
+    Before the first block, or where work is short, nothing is printed, so that an error is the only line.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.held: list[str] = []
+        self.begun = False
+        self.last = 0.0
+
+    def update(self, done: int, total: int, pixels: int, seconds: float) -> None:
+        """A line at the last block, and where the one before is not fresh."""
+        now = time.monotonic()
+        self.last = self.last if self.begun else now
+        self.begun = True
+        self.release()
+        if done < total and now - self.last < LOG_EVERY:
+            return
+        self.last = now
+        rate = f", {pixels / seconds / 1e6:.3g} Mpx/s" if seconds else ""
+        left = f", {options.duration(seconds / done * (total - done))} left" if 0 < done < total else ""
+        click.echo(f"{self.what} {done:,}/{total:,} blocks{rate}{left}", err=True)
+
+    def tell(self, message: str) -> None:
+        """A line with the message, once there is something to add it to."""
+        self.held.append(message)
+        if self.begun:
+            self.release()
+
+    def release(self) -> None:
+        """Print what was told before the first block."""
+        for message in self.held:
+            click.echo(message, err=True)
+        self.held.clear()
+
+
 class Bar:
-    """A bar with blocks, rate and time left; on a terminal it moves, in a file it is a line at the end.
+    """A bar with blocks, rate and time left, on a terminal.
 
     No bar stays of work that ends in an error; before its first block, the error is the only line.
     """
@@ -110,26 +151,35 @@ def display(what: str, *, quiet: bool, json_lines: bool) -> Iterator[Display]:
         yield Silent()
     elif json_lines:
         yield Lines()
-    else:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("blocks  {task.fields[rate]} "),
-            TimeRemainingColumn(elapsed_when_finished=True),
-        )
-        progress = Progress(*columns, console=Console(stderr=True))
-        bar = Bar(progress, what)
-        if progress.console.is_terminal:
-            progress.start()
-        finished = False
-        try:
+    elif sys.stderr.isatty():
+        with _bar(what) as bar:
             yield bar
-            bar.release()
-            finished = bar.begun
-        finally:
-            progress.live.transient = not finished
-            progress.live.stop()
+    else:
+        log = Log(what)
+        yield log
+        log.release()
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Bar]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("blocks  {task.fields[rate]} "),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    progress = Progress(*columns, console=Console(stderr=True))
+    bar = Bar(progress, what)
+    progress.start()
+    finished = False
+    try:
+        yield bar
+        bar.release()
+        finished = bar.begun
+    finally:
+        progress.live.transient = not finished
+        progress.live.stop()
 
 
 def observe(shown: Display) -> "Callable[[Event | None, Standing], None]":

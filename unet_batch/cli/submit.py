@@ -20,6 +20,7 @@ CallT = TypeVar("CallT", bound=Callable[..., Any])
 # Verbs that only make sense where they are called.
 HERE = ("cancel", "cluster", "jobs", "logs", "pool", "schema", "submit")
 POOLED = ("predict", "predict-many")
+PRODUCTS = ("evaluate", "export", "objects", "preview", "report", "stats")
 PATH = click.Path(path_type=Path)
 SETTINGS = {"partition": "NAME", "account": "NAME", "qos": "NAME", "time": "TIME", "nodes": "N", "tasks": "N"}
 SETTINGS |= {"cpus_per_task": "N", "gpus_per_node": "N", "memory": "SIZE"}
@@ -58,16 +59,16 @@ class _Verbs(click.Group):
     """A command for every verb that can be a job; words that are not for submit are passed on as they are."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All verbs that can be jobs, and workflows."""
+        """All verbs that can be jobs, and what is more than one verb."""
         del ctx
         from unet_batch.cli.main import VERBS  # noqa: PLC0415 - main imports the verbs
 
-        return sorted({*VERBS, "workflow"} - {*HERE})
+        return sorted({*VERBS, "products", "workflow"} - {*HERE})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb as a job."""
-        if cmd_name == "workflow":
-            return workflow
+        if cmd_name in (named := {"products": products, "workflow": workflow}):
+            return named[cmd_name]
         return _as_job(cmd_name) if cmd_name in self.list_commands(ctx) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,9 +77,23 @@ class _Verbs(click.Group):
             formatter.write_text(", ".join(self.list_commands(ctx)))
 
 
+class _Products(_Verbs):
+    """The verbs that make something of masks."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        del ctx
+        return [*PRODUCTS]
+
+
 @click.group(cls=_Verbs)
 def command() -> None:
     """Run a verb as a SLURM job: unet-batch submit predict IMAGE OUT --model NET --gpus 8."""
+
+
+@click.group("products", cls=_Products)
+def products() -> None:
+    """Make something of masks in a job: unet-batch submit products export MASKS OUT."""
 
 
 @click.command("workflow", context_settings={"ignore_unknown_options": True})
@@ -92,9 +107,7 @@ def workflow(script: Path, words: tuple[str, ...], first: str | None, **flags: A
     from unet_batch.cluster.slurm.submit import draft, submit_chain  # noqa: PLC0415
 
     config, where = _config(flags, pooled=True)
-    given = [f"--cluster={flags['cluster_file']}"] if flags["cluster_file"] else []
-    given += [f"--slurm={item}" for item in flags["overrides"]]
-    again = shlex.join(["unet-batch", "submit", "workflow", str(script), *words, *given])
+    again = shlex.join(["unet-batch", "submit", "workflow", str(script), *words, *_given(flags)])
     tasks = chain(script, words, first, again)
     if flags["dry_run"]:
         _show_drafts([draft(task, config) for task in tasks], as_json=flags["as_json"])
@@ -139,6 +152,14 @@ def _config(flags: dict[str, Any], *, pooled: bool) -> tuple["SlurmConfig", str]
     places = [str(flags["cluster_file"])] if flags["cluster_file"] else []
     places += ["the command line"] if items else []
     return load(SlurmConfig, flags["cluster_file"], items), " or ".join(places) or "the defaults"
+
+
+def _given(flags: dict[str, Any]) -> list[str]:
+    """The options again that say what is asked of the cluster."""
+    given = {"cluster": flags["cluster_file"], "gpus": flags["gpus"], "elastic": flags["elastic"]}
+    given |= {name.replace("_", "-"): flags[name] for name in SETTINGS}
+    words = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    return [*words, *(f"--slurm={item}" for item in flags["overrides"])]
 
 
 def _quoted(text: str) -> str:

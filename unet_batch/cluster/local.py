@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed.utils import silence_logging_cmgr
 
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.rendezvous import Rendezvous
@@ -47,7 +48,11 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
                 client.register_plugin(_LeaveInterruptsToTheDriver())
             yield client
     else:
-        with _existing(config.scheduler, config.start_timeout) as client:
+        # Its loss is told once, by what runs the blocks; Dask would add a traceback.
+        with (
+            silence_logging_cmgr(logging.CRITICAL),
+            _existing(config.scheduler, config.start_timeout) as client,
+        ):
             yield client
 
 

@@ -86,8 +86,9 @@ async def _serve(path: Path, config: PoolConfig, tell: Callable[[str], None]) ->
             await stop.wait()
         finally:
             path.unlink(missing_ok=True)
-            await _dismiss(scheduler)
-            await scheduler.close()
+            with silence_logging_cmgr(logging.CRITICAL):  # connections that close are nothing to report
+                await _dismiss(scheduler)
+                await scheduler.close()
     finally:
         if key:
             key.unlink(missing_ok=True)
@@ -109,8 +110,7 @@ async def _listen(config: PoolConfig, security: Security) -> Scheduler:
 
 async def _dismiss(scheduler: Scheduler) -> None:
     """Tell the workers: they end at once, where one that finds its scheduler gone takes its time."""
-    # The answer to this call is a closed connection, which is nothing to report.
-    with silence_logging_cmgr(logging.CRITICAL), suppress(OSError, asyncio.TimeoutError):
+    with suppress(OSError, asyncio.TimeoutError):
         ends = scheduler.broadcast(msg={"op": "terminate"}, nanny=True, on_error="ignore")
         await asyncio.wait_for(ends, LEAVE_SECONDS)
 

@@ -93,6 +93,7 @@ class _Prediction:
                     Trial(self.request.image.path, self.request.models, config, self.axes, threads(config))
                 )
                 plan = make_plan(self.request, choice)
+                _refuse_begun(Path(self.out))
                 masks = Masks.create(self.out, layout_of(plan, self.request), self._attributes(plan, choice))
                 created = True
                 with self._new_ledger(plan) as ledger:
@@ -217,6 +218,12 @@ def _check_output(out: Path) -> None:
     in_labels = out.parent.name == "labels" and out.parent.parent.is_dir()
     if not out.parent.is_dir() and not in_labels:
         raise InputError(f"{out}: the folder {out.parent} does not exist; create it first")
+
+
+def _refuse_begun(out: Path) -> None:
+    """What was not there before the trial may be there after it."""
+    if (out / "zarr.json").exists():
+        raise StoreBusyError(f"{out}: another run began it in the meantime; once that has ended, run again")
 
 
 def _version(package: str) -> str | None:

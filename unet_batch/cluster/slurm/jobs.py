@@ -87,22 +87,26 @@ def cancel(root: Path, number: str) -> list[int]:
     """End a job and those that belong to it; their numbers. Steps of a workflow behind it end by themselves.
 
     Raises:
-        InputError: not a job's number.
+        InputError: not a job's number, or of none that runs or waits.
         ClusterError: SLURM refuses.
     """
     if not re.fullmatch(r"\d+(_\d+)?", number):
         raise InputError(f"{number}: not a job's number; see `unet-batch jobs`")
     folder = find(root, number)
     record = Record.load(folder) if folder and "_" not in number else None
-    numbers = [*record.jobs.values()] if record else []
-    programs.run(["scancel", *(map(str, numbers) if numbers else [number])])
-    return numbers or [int(number.partition("_")[0])]
+    numbers = [*record.jobs.values()] if record else [int(number.partition("_")[0])]
+    if not programs.my_jobs(of=numbers):
+        raise InputError(f"job {number}: neither runs nor waits; see `unet-batch jobs`")
+    programs.run(["scancel", *(map(str, numbers) if record else [number])])
+    return numbers
 
 
-def jobs_writing(root: Path, out: str) -> list[Work]:
-    """Submissions that run or wait and write ``out``."""
+def writers(root: Path, out: str) -> list[int]:
+    """The drivers' jobs that run or wait and write ``out``."""
     place = str(Path(out).absolute())
-    return [work for work in works(root) if work.alive and work.record.out == place]
+    numbers = [record.jobs["driver"] for _, record in _records(root) if record.out == place]
+    alive = {job.id for job in programs.my_jobs() if job.state != "COMPLETING"} if numbers else set()
+    return [number for number in numbers if str(number) in alive]
 
 
 def _records(root: Path) -> list[tuple[Path, Record]]:

@@ -15,8 +15,9 @@ from unet_batch.cluster.slurm import programs
 from unet_batch.cluster.slurm.command import Submission, Task, plain_name, submissions
 from unet_batch.cluster.slurm.config import SlurmConfig
 from unet_batch.cluster.slurm.files import sbatch_files
+from unet_batch.cluster.slurm.jobs import writers
 from unet_batch.cluster.slurm.refusal import explained
-from unet_batch.errors import ClusterError, UnetBatchError
+from unet_batch.errors import ClusterError, InputError, UnetBatchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,12 @@ def submit(chosen: Draft, where: str = "the settings", chain: tuple[int, ...] = 
 
     Raises:
         ClusterError: no SLURM here.
+        InputError: another job writes the same, and this one does not wait for it.
         ConfigError: SLURM refuses; its own words and the setting that they come from.
         OutputError: the job's folder cannot be made.
     """
     folder, numbers = chosen.folder, dict[str, int]()
+    _refuse_a_second_writer(chosen)
     folders.make(folder)
     settings = yaml.safe_dump(chosen.config.model_dump(mode="json", exclude_defaults=True))
     write_private(folder / "settings.yaml", settings)
@@ -107,6 +110,18 @@ def submit_chain(
         done.append(one)
         before = (one.driver,)
     return done
+
+
+def _refuse_a_second_writer(chosen: Draft) -> None:
+    """The lock of the store would hold it back; here it costs nothing to say so."""
+    task = chosen.task
+    others = writers(chosen.config.root, task.out) if task.out else []
+    if others := [number for number in others if number not in task.after]:
+        job = others[0]
+        raise InputError(
+            f"{task.out}: job {job} writes it; wait for it with --after {job}, "
+            f"or end it with `unet-batch cancel {job}`"
+        )
 
 
 def _remember(chosen: Draft, numbers: dict[str, int], chain: tuple[int, ...]) -> None:
