@@ -1,8 +1,9 @@
 """Objects of a large mask: seconds and peak memory, with numbers for every pixel, beside scipy on a part.
 
-    python benchmarks/objects.py [--side 30000] [--workers 2]
+    python benchmarks/objects.py [--side 30000] [--workers 2] [--instances]
 
 The mask is made of small blobs, some 1100 objects per million pixels, so 30,000 x 30,000 holds about 10^6.
+With --instances it is that of a border-class network: interiors grow into the borders around them.
 Each step runs in a process of its own, whose peak the kernel counted (VmHWM); workers are polled. Prints
 JSON.
 """
@@ -30,20 +31,21 @@ from unet_batch.store.masks_layout import LABELS, MasksLayout
 from unet_batch.tiling import Box, Grid
 
 BLOCK = 2048
-NAMES = ("background", "cell", "debris")
+CLASSES = {"background": 0.72, "cell": 0.97, "debris": 1.0}  # each up to which quantile of smooth noise
+INSTANCES = {"background": 0.72, "border": 0.85, "cell": 1.0}
 
 
-def blobs(side: int) -> np.ndarray:
-    """Two classes of blobs some 15 pixels wide; wraps around, so that copies of it fit together."""
+def blobs(side: int, classes: dict[str, float]) -> np.ndarray:
+    """Blobs some 15 pixels wide, one class inside the other; it wraps around, so that copies fit together."""
     noise = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
     field = ndimage.gaussian_filter(noise, 4.8, mode="wrap")
-    return np.digitize(field, np.quantile(field, [0.72, 0.97])).astype(np.uint8)
+    return np.digitize(field, np.quantile(field, list(classes.values())[:-1])).astype(np.uint8)
 
 
-def write_masks(path: Path, side: int) -> Path:
+def write_masks(path: Path, side: int, classes: dict[str, float]) -> Path:
     """A store of ``side`` x ``side`` pixels: one tile again and again, its blobs whole across the seams."""
-    tile = blobs(BLOCK)
-    layout = MasksLayout("multiclass", "yx", (side, side), (BLOCK, BLOCK), (512, 512), 2, NAMES)
+    tile = blobs(BLOCK, classes)
+    layout = MasksLayout("multiclass", "yx", (side, side), (BLOCK, BLOCK), (512, 512), 2, tuple(classes))
     masks = Masks.create(path, layout, {})
     none, one = (0, 0), (1, 1)
     for block in Grid((side, side), (BLOCK, BLOCK), (BLOCK, BLOCK), (BLOCK, BLOCK), none, none, one):
@@ -84,11 +86,11 @@ def scipy_rate(masks: Path) -> float:
     return round(pixels.size / (time.perf_counter() - began))
 
 
-def measure(side: int, workers: int) -> dict[str, Any]:
+def measure(side: int, workers: int, classes: dict[str, float]) -> dict[str, Any]:
     """The table alone, and with the number of every pixel."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        masks = write_masks(folder / "masks.zarr", side)
+        masks = write_masks(folder / "masks.zarr", side, classes)
         say(f"wrote {side} x {side}")
         found: dict[str, Any] = {"scipy_label_pixels_per_second": scipy_rate(masks)}
         for numbers in (False, True):
@@ -112,14 +114,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--side", type=int, default=30000, help="pixels per side")
     parser.add_argument("--workers", type=int, default=2, help="worker processes; 0: none")
+    parser.add_argument("--instances", action="store_true", help="a class named border")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
         folder = Path(chosen.child[0])
         print(json.dumps(run(folder, folder / "masks.zarr", chosen.workers, chosen.child[1] == "1")))
         return
-    report = {"benchmark": "objects", **facts(), "side": chosen.side, "workers": chosen.workers}
-    print(json.dumps({**report, **measure(chosen.side, chosen.workers)}, indent=2))
+    what, classes = ("instances", INSTANCES) if chosen.instances else ("objects", CLASSES)
+    report = {"benchmark": what, **facts(), "side": chosen.side, "workers": chosen.workers}
+    print(json.dumps({**report, **measure(chosen.side, chosen.workers, classes)}, indent=2))
 
 
 if __name__ == "__main__":
