@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 from machine import facts, installed
 from masks import blobs, write_masks
-from memory import POLL_SECONDS, peak_of
+from peaks import POLL_SECONDS, peak_of
 
 import unet_batch
 from unet_batch.products.export.config import ExportConfig

@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from end_to_end import say
 from machine import facts
-from memory import Peaks, peak_of
+from peaks import Peaks, peak_of
 from scipy import ndimage
 
 from unet_batch.products.objects.config import ObjectsConfig

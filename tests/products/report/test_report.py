@@ -3,35 +3,26 @@
 import json
 import re
 import shlex
-import shutil
-import subprocess
-from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image as Pillow
 
 from tests.cli.program import call
 from tests.products.worlds import NAMES, blobs, write_image, write_masks
 from tests.worlds import noise, write_network
 from unet_batch.drive import history
-from unet_batch.drive.history import RunRecord
 from unet_batch.errors import InputError, MissingError
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.run import predict
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.run import objects
 from unet_batch.products.preview.bar import quantity
-from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.run import report
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
-from unet_batch.store.masks import Masks
 
-SHAPE, BLOCK = (300, 500), 64
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECTIONS = ["pictures", "areas", "rate", "time", "blocks", "failures", "provenance"]
 
 
@@ -68,57 +59,6 @@ class Parsed(HTMLParser):
         self.text[self.section] = self.text.get(self.section, "") + data
 
 
-@pytest.fixture(scope="module")
-def masks(tmp_path_factory):
-    """A store with a picture, a ledger with failures, and the history of two runs; never changed."""
-    tmp_path = tmp_path_factory.mktemp("report")
-    labels = blobs(SHAPE, 3, size=8)
-    write_image(tmp_path / "image", noise((3, *SHAPE)), "cyx")
-    path = write_masks(
-        tmp_path / "masks", labels, block=BLOCK, pixel_size={"y": 0.5, "x": 0.5}, unit="micrometer"
-    )
-    Masks.open(path, writable=True).stamp(
-        {
-            "finished": True,
-            "plan": {
-                "grid": {"tile": [64, 64]},
-                "compute": {"backend": "eager", "precision": "fp32", "batch": 2},
-            },
-            "plan_hash": "abc123",
-            "provenance": {
-                "image": str(tmp_path / "image"),
-                "models": ["net <1>.safetensors"],
-                "given": {"channels": [0, 1, 2], "merge": "crop"},
-                "settings": {},
-                "axes": "cyx",
-                "trial_pixels_per_second": 1000.0,
-                "host": "login & co",
-                "versions": {"torch": "2"},
-            },
-        }
-    )
-    with Ledger.create(path, (5, 8), 3) as ledger:
-        for index in np.ndindex(5, 8):
-            part = labels[tuple(slice(i * BLOCK, (i + 1) * BLOCK) for i in index)]
-            counts = tuple(int(n) for n in np.bincount(part.ravel(), minlength=3))
-            ledger.record(Entry(index, Status.DONE, seconds=sum(index) + 1.0, counts=counts))
-        ledger.record(Entry((1, 1), Status.FAILED, error="ValueError: <script>alert(1)</script>"))
-        ledger.record(Entry((2, 2), Status.SKIPPED))
-    first = RunRecord("old", 1.7e9, 100.0, 4000, {"done": 1}, {"read": 5.0, "network": 20.0}, 300, 100)
-    stages, pace = {"read": 15.0, "network": 60.0, "write": 4.0}, [(50.0, 50000), (100.0, 60000)]
-    second = RunRecord("new", 1.7e9 + 500, 200.0, 150000, {"done": 37}, stages, 100, 100, [], ["a"], pace)
-    for record in (first, second):
-        history.append(str(path), record)
-    return path
-
-
-@pytest.fixture(scope="module")
-def page(masks):
-    out = masks.parent / "report.html"
-    report(masks, out, ReportConfig(details=2, window=128, picture=PreviewConfig(size=500)))
-    return out.read_text(encoding="utf-8")
-
-
 def test_it_needs_nothing_but_itself(page):
     parsed = Parsed(page)
     assert all(link.startswith("data:image/") for link in parsed.links)
@@ -133,6 +73,16 @@ def test_every_section_is_there(page):
     assert len([link for link in parsed.links if "jpeg" in link]) == 3, "the whole and two parts"
     assert "celldebris" in parsed.text["pictures"]
     assert "µm" in parsed.text["pictures"]
+
+
+def test_close_ups_show_different_parts(masks):
+    report(masks, masks.parent / "many.html", ReportConfig(details=24, window=150))
+    parts = re.findall(r"y (\d+) to \d+, x (\d+) to \d+", (masks.parent / "many.html").read_text("utf-8"))
+    corners = np.array(sorted(set(parts)), int)  # captions are told twice
+    assert len(corners) >= 4, "blocks are smaller than windows, but there are more than enough"
+    for at, one in enumerate(corners):
+        covered = np.prod(np.maximum(0, 150 - np.abs(corners[at + 1 :] - one)), axis=1)
+        assert (covered <= 150**2 / 4).all()
 
 
 def test_values_are_the_ledgers(masks, page):
@@ -236,29 +186,3 @@ def test_what_cannot_be_told_of_is_named(tmp_path, masks):
     with pytest.raises(MissingError, match="no ledger"):
         report(write_masks(tmp_path / "bare", blobs((9, 9), 1)), tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-@pytest.mark.parametrize("width", [390, 1440])
-def test_a_browser_shows_it_without_scrolling_sideways(tmp_path, page, width):
-    # A frame of the page's own width: windows themselves are at least 500 pixels wide.
-    probe = (
-        "<body style='margin:0'><script>function tell(frame) {"
-        "const page = frame.contentDocument, root = page.documentElement;"
-        "const broken = [...page.images].filter(one => !one.complete || !one.naturalWidth).length;"
-        "const facts = [frame.contentWindow.innerWidth, root.scrollWidth, broken];"
-        "document.title = [...facts, page.querySelectorAll('section').length].join(' ')}</script>"
-        f"<iframe onload='tell(this)' style='width:{width}px;height:3000px;border:0' srcdoc='{escape(page)}'>"
-    )
-    (tmp_path / "probe.html").write_text(probe, encoding="utf-8")
-    shot, address = tmp_path / "shot.png", f"file://{tmp_path}/probe.html"
-    words = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    command = [CHROMIUM, *words, f"--user-data-dir={tmp_path}/profile", f"--window-size={width},3000"]
-    told = subprocess.run(
-        [*command, "--dump-dom", address], capture_output=True, text=True, check=True
-    ).stdout
-    numbers = re.search(r"<title>([\d ]+)</title>", told)[1]
-    assert numbers == f"{width} {width} 0 {len(SECTIONS)}"
-    subprocess.run([*command, f"--screenshot={shot}", address], capture_output=True, check=True)
-    with Pillow.open(shot) as drawn:
-        assert len(drawn.convert("RGB").getcolors(2**24)) > 1000

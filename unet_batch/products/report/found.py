@@ -52,8 +52,8 @@ def _class(name: str, pixels: int, whole: int, size: str, colour: Colour | None)
     width = 100 * pixels / whole if whole else 0
     fill = f"background:rgb{colour}" if colour else "background:transparent"
     return (
-        f"<tr><td>{swatch(colour)}{escape(name)}</td><td class='n' data-value='{pixels}'>{pixels:,}</td>"
-        f"<td class='n'>{share(pixels, whole)}</td>{size}"
+        f"<tr><td class='named'>{swatch(colour)}{escape(name)}</td>"
+        f"<td class='n' data-value='{pixels}'>{pixels:,}</td><td class='n'>{share(pixels, whole)}</td>{size}"
         f"<td class='fill'><span style='width:{width:.2f}%;{fill}'></span></td></tr>"
     )
 

@@ -19,4 +19,5 @@ def legend(entries: Iterable[tuple[str, Colour]]) -> str:
 
 def swatch(colour: Colour | None) -> str:
     """A small square of a colour."""
-    return "<i></i>" if colour is None else f"<i style='background:rgb{colour}'></i>"
+    style = "" if colour is None else f" style='background:rgb{colour}'"
+    return f"<i{style}></i>"

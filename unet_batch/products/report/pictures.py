@@ -27,6 +27,7 @@ STATUS_COLOURS = {
 _WORST = (Status.SKIPPED, Status.DONE, Status.PENDING, Status.FAILED)  # of several planes, the last is shown
 _RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float64)
 _QUALITY = 88
+_ASKED = 64  # blocks looked at for each part shown, as windows of neighbours overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,7 @@ def shown(facts: Facts, config: ReportConfig) -> Iterator[Shown]:
     )
     if max(scene.extent) <= config.window:
         return
-    for index in _mixed(facts.counts, config.details):
-        part = _window(facts, scene, index, config.window)
+    for part in _parts(facts, scene, config):
         top, bottom, left, right = part.window
         plane = f", plane {_plane(part)}" if part.plane else ""
         yield _shown(part, config, f"y {top} to {bottom}, x {left} to {right}{plane}")
@@ -90,6 +90,12 @@ def seconds_map(seconds: NDArray[np.float32], statuses: NDArray[np.uint8]) -> st
     return _png(Pillow.fromarray(colours.astype(np.uint8)))
 
 
+def ramp() -> str:
+    """The colours of ``seconds_map`` in order, as CSS has them."""
+    colours = ", ".join("rgb({:.0f} {:.0f} {:.0f})".format(*colour) for colour in _RAMP)
+    return f"linear-gradient(90deg, {colours})"
+
+
 def _shown(scene: Scene, config: ReportConfig, caption: str) -> Shown:
     height, width, factor = picture.size_of(scene, config.picture)
     base = picture.base(scene, config.picture, height, width, factor)
@@ -98,6 +104,25 @@ def _shown(scene: Scene, config: ReportConfig, caption: str) -> Shown:
     below = _jpeg(base) if scene.base is not None else _png(base)
     above = None if sheet is None else _png(sheet.quantize(256, Pillow.Quantize.FASTOCTREE))
     return Shown(caption, below, above, width, height, scale_bar(scene.extent[1] * size, unit))
+
+
+def _parts(facts: Facts, scene: Scene, config: ReportConfig) -> list[Scene]:
+    """Windows around the most mixed blocks, none with more than a quarter of another one."""
+    found: list[Scene] = []
+    for index in _mixed(facts.counts, _ASKED * config.details):
+        part = _window(facts, scene, index, config.window)
+        if len(found) < config.details and not any(_overlap(part, one) > 1 / 4 for one in found):
+            found.append(part)
+    return found
+
+
+def _overlap(one: Scene, other: Scene) -> float:
+    """Share of a window that lies in another of the same size; none of another plane."""
+    if one.plane != other.plane:
+        return 0.0
+    (top, bottom, left, right), (y0, y1, x0, x1) = one.window, other.window
+    height, width = min(bottom, y1) - max(top, y0), min(right, x1) - max(left, x0)
+    return max(0, height) * max(0, width) / ((bottom - top) * (right - left))
 
 
 def _mixed(counts: NDArray[np.uint64], most: int) -> list[tuple[int, ...]]:

@@ -54,7 +54,7 @@ def stages(facts: Facts) -> str:
     if not total:
         return "<p class='quiet'>Nothing was recorded yet.</p>"
     rows = "".join(
-        f"<tr><td><i class='part{number}'></i>{escape(_STAGES.get(name, name))}</td>"
+        f"<tr><td class='named'><i class='part{number}'></i>{escape(_STAGES.get(name, name))}</td>"
         f"<td class='n' data-stage='{escape(name)}' data-value='{seconds}'>{duration(seconds)}</td>"
         f"<td class='n'>{share(seconds, total)}</td></tr>"
         for number, (name, seconds) in enumerate(known.items())
@@ -73,15 +73,19 @@ def blocks(facts: Facts) -> str:
     entries = [(f"{counts[status]:,} {name}", STATUS_COLOURS[status]) for status, name in _STATUS.items()]
     shape, size = (" x ".join(map(str, of)) for of in (facts.statuses.shape, facts.masks.layout.block))
     done = facts.seconds[facts.statuses == Status.DONE]
-    slowest = f"the brightest took {duration(float(done.max()))}" if done.size else "none was computed"
+    times = (
+        f"0 s <span class='ramp' style='background:{pictures.ramp()}'></span> {duration(float(done.max()))}"
+        if done.size
+        else "none was computed"
+    )
     # A map of few blocks need not fill the page.
-    width = f"style='max-width:{4 * facts.statuses.shape[-1]}rem'"
+    width = f"style='max-width:{3 * facts.statuses.shape[-1]}rem'"
     return (
         f"<p>{shape} blocks of {size} pixels.</p>{legend(entries)}<div class='maps'>"
         f"<figure><img {width} src='{pictures.status_map(facts.statuses)}' alt='what became of each block'>"
         f"<figcaption>What became of each block</figcaption></figure>"
         f"<figure><img {width} src='{pictures.seconds_map(facts.seconds, facts.statuses)}' alt='their times'>"
-        f"<figcaption>Time of each block: {escape(slowest)}</figcaption></figure></div>"
+        f"<figcaption>Time of each block: {times}</figcaption></figure></div>"
     )
 
 
