@@ -130,10 +130,11 @@ def _serve(connection: Connection, model: Path, plan: Plan, device: str, count: 
 
     from unet_batch.models.checkpoint import load_checkpoint  # noqa: PLC0415 - imports torch
     from unet_batch.models.device import prepare  # noqa: PLC0415 - imports torch
+    from unet_batch.models.feed import Feed  # noqa: PLC0415 - imports torch
 
     module, spec = load_checkpoint(model)
     part = plan.compute
-    network = prepare(module, spec, device, part.precision, part.backend, plan.input_shape, count)
+    network = prepare(module, spec, device, part.precision, part.backend, Feed(plan.input_shape), count)
     x = torch.randn(plan.input_shape, device=device)
     pixels = plan.compute.batch * prod(plan.grid.tile[-plan.spec.dims :])
 

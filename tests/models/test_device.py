@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from unet_batch.errors import InputError
+from unet_batch.models import normalise
 from unet_batch.models.build import build
-from unet_batch.models.device import fold_batch_norm, prepare, resolve_device, resolve_precision
+from unet_batch.models.device import prepare, resolve_device, resolve_precision
+from unet_batch.models.feed import Feed
+from unet_batch.models.folding import fold_batch_norm
 from unet_batch.models.machine import cpu_has_bf16
+from unet_batch.models.normalise import Affine
 from unet_batch.models.spec import ModelSpec
 
 
@@ -84,7 +88,7 @@ def test_prepared_networks_compute_the_same(dims, backend, precision, tolerance)
     model, spec = small(dims)
     x = torch.randn(2, 2, *[spec.input_size(8)] * dims)
     before = [parameter.clone() for parameter in model.parameters()]
-    ready = prepare(model, spec, "cpu", precision, backend, x.shape, threads=2)
+    ready = prepare(model, spec, "cpu", precision, backend, Feed(x.shape), threads=2)
     with torch.inference_mode():
         wanted = model(x)
     found = ready(x)
@@ -94,13 +98,47 @@ def test_prepared_networks_compute_the_same(dims, backend, precision, tolerance)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("backend", ["eager", "openvino"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
+def test_stored_pixels_are_normalised_on_the_way(backend, precision, tolerance, dtype):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    model, spec = small()
+    shape = (2, 2, *[spec.input_size(8)] * 2)
+    # In a graph of 8 bits, 40,000 and what lies near it would be one value.
+    low, affine = (40_000 if dtype == torch.uint16 else 0), Affine((3.5, 60.0), (1 / 64, 0.02))
+    affine = Affine(tuple(low + value for value in affine.offset), affine.scale)
+    x = (low + torch.randint(0, 200, shape)).to(dtype)
+    if dtype.is_floating_point:
+        x[0, 0, 3, 4] = torch.nan
+    ready = prepare(model, spec, "cpu", precision, backend, Feed(shape, dtype, affine), threads=2)
+    found = ready(x).clone()
+    with torch.inference_mode():
+        wanted = model(torch.nan_to_num(normalise.apply(x, affine)))
+    assert (found - wanted).abs().max() < tolerance * wanted.std()
+
+
+def test_one_converted_network_serves_many_shapes():
+    pytest.importorskip("openvino")
+    for keys in ({"padding": "same"}, {"up": "interpolated"}, {"norm": "instance"}, {"norm": "group"}):
+        torch.manual_seed(0)
+        spec = ModelSpec(in_channels=1, classes=["a", "b"], width=4, depth=2, **keys)
+        model = build(spec).eval()
+        for tile in ((8, 8), (16, 24), (4, 8)):
+            x = torch.randn(1, 1, *map(spec.input_size, tile))
+            found = prepare(model, spec, "cpu", "fp32", "openvino", Feed(x.shape), threads=2)(x)
+            with torch.inference_mode():
+                torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's, of itself
 def test_a_compiled_network_computes_the_same():
     torch.manual_seed(0)
     spec = ModelSpec(in_channels=1, classes=["a", "b"], width=2, depth=1)
     model, x = build(spec).eval(), torch.randn(1, 1, *[spec.input_size(8)] * 2)
-    ready = prepare(model, spec, "cpu", "fp32", "compile", x.shape)
+    ready = prepare(model, spec, "cpu", "fp32", "compile", Feed(x.shape))
     with torch.inference_mode():
         torch.testing.assert_close(ready(x), model(x), rtol=1e-4, atol=1e-4)
 
@@ -108,7 +146,7 @@ def test_a_compiled_network_computes_the_same():
 def test_a_call_uses_the_planned_threads():
     model, spec = small()
     x = torch.randn(1, 2, *[spec.input_size(8)] * 2)
-    ready = prepare(model, spec, "cpu", "fp32", "eager", x.shape, threads=1)
+    ready = prepare(model, spec, "cpu", "fp32", "eager", Feed(x.shape), threads=1)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -122,9 +160,9 @@ def test_openvino_refuses_what_it_cannot_do(monkeypatch):
     model, spec = small()
     shape = (1, 2, *[spec.input_size(8)] * 2)
     with pytest.raises(InputError, match="runs on the CPU, not on cuda"):
-        prepare(model, spec, "cuda", "bf16", "openvino", shape)
+        prepare(model, spec, "cuda", "bf16", "openvino", Feed(shape))
     with pytest.raises(InputError, match="no fp16"):
-        prepare(model, spec, "cpu", "fp16", "openvino", shape)
+        prepare(model, spec, "cpu", "fp16", "openvino", Feed(shape))
     real = builtins.__import__
 
     def without(name, *args, **kwargs):
@@ -134,7 +172,7 @@ def test_openvino_refuses_what_it_cannot_do(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r"not installed; pip install 'unet-batch\[fast\]'"):
-        prepare(model, spec, "cpu", "fp32", "openvino", shape)
+        prepare(model, spec, "cpu", "fp32", "openvino", Feed(shape))
 
 
 @pytest.mark.gpu
@@ -144,7 +182,7 @@ def test_openvino_refuses_what_it_cannot_do(monkeypatch):
 def test_a_gpu_computes_the_same(dims, precision):
     model, spec = small(dims)
     x = torch.randn(2, 2, *[spec.input_size(8)] * dims)
-    ready = prepare(model, spec, "cuda", precision, "eager", x.shape)
+    ready = prepare(model, spec, "cuda", precision, "eager", Feed(x.shape))
     with torch.inference_mode():
         wanted = model(x)
     found = ready(x.cuda())
@@ -157,8 +195,8 @@ def test_openvino_reports_nothing_to_its_makers():
     pytest.importorskip("openvino")
     code = (
         "import sys, torch\n"
-        "from unet_batch.models.openvino import OpenVinoNetwork\n"
-        "OpenVinoNetwork(torch.nn.Conv2d(1, 1, 1), 'fp32', (1, 1, 8, 8), 1)\n"
+        "from unet_batch.models.openvino import OpenVinoNetwork\nfrom unet_batch.models.feed import Feed\n"
+        "OpenVinoNetwork(torch.nn.Conv2d(1, 1, 1), 'fp32', Feed((1, 1, 8, 8)), (1, 1, 8, 8), 1)\n"
         "import openvino.tools.ovc as ovc\n"
         "print(sys.modules['openvino_telemetry'], type(ovc.telemetry).__module__)\n"
     )

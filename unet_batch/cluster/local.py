@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 
@@ -45,7 +45,9 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
         settings = {**SETTINGS, "distributed.nanny.pre-spawn-environ": environment}
         with dask.config.set(settings), _local(config) as cluster, Client(cluster) as client:
             if config.processes:
-                client.register_plugin(_LeaveInterruptsToTheDriver())
+                # Where a worker dies at this very moment: the one that follows it is told by the scheduler.
+                with suppress(OSError):
+                    client.register_plugin(_LeaveInterruptsToTheDriver())
             yield client
     else:
         # Its loss is told once, by what runs the blocks; Dask would add a traceback.

@@ -6,6 +6,7 @@ Shapes: K classes, S spatial axes of the block, T of a tile. Boxes here have spa
 import torch
 from torch import Tensor
 
+from unet_batch.inference.copies import put
 from unet_batch.models import heads
 from unet_batch.models.heads import Head
 from unet_batch.tiling import Box
@@ -24,7 +25,7 @@ class LabelCanvas:
         if self.labels is None:
             self.labels = labels.new_zeros((labels.shape[0], *region.shape))
         common = write.intersect(region)
-        self.labels[_at(common, region)] = labels[_at(common, write)]
+        put(self.labels, _at(common, region), labels[_at(common, write)])
 
 
 class ProbabilityCanvas:

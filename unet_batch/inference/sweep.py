@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from unet_batch.inference.canvas import LabelCanvas, ProbabilityCanvas
+from unet_batch.inference.copies import stacked
 from unet_batch.tiling import Box, Grid, Tile
 
 Answer = Callable[[Tensor], Tensor]
@@ -36,7 +36,7 @@ def sweep(
     origin, flat = grid.read_box(region).start, last_axes(region, dims)
     for part in (tiles[first : first + batch] for first in range(0, len(tiles), batch)):
         cuts = [last_axes(tile.read.relative_to(origin), dims).slices for tile in part]
-        x_NCS = torch.stack([pixels[(slice(None), *cut)] for cut in cuts])
+        x_NCS = stacked([pixels[(slice(None), *cut)] for cut in cuts])
         for tile, answer_KT in zip(part, answer(x_NCS), strict=True):
             canvas.add(answer_KT, last_axes(tile.write, dims), flat)
 

@@ -3,18 +3,19 @@
 Shapes: N batch, C channels, then the spatial axes.
 """
 
-import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unet_batch.errors import InputError
+from unet_batch.models import normalise
+from unet_batch.models.feed import Feed
+from unet_batch.models.folding import fold_batch_norm
 from unet_batch.models.layers import channels_last
 from unet_batch.models.machine import cpu_has_bf16
+from unet_batch.models.normalise import Affine
 from unet_batch.models.spec import ModelSpec
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -27,7 +28,7 @@ class Network(Protocol):
     """A network ready for inference; may be called from any thread, one call at a time."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Float32 (N, C, *spatial) on the device to float32 logits."""
+        """What its feed says, on the device, to float32 logits; a thread's next call may overwrite them."""
         ...
 
 
@@ -75,10 +76,10 @@ def prepare(
     device: str,
     precision: Precision,
     backend: Backend,
-    input_shape: Sequence[int],
+    feed: Feed,
     threads: int | None = None,
 ) -> Network:
-    """A copy of ``model``, folded, cast and compiled for inputs of ``input_shape`` (N, C, *spatial).
+    """A copy of ``model``, folded, cast and compiled for inputs as ``feed`` says.
 
     Args:
         model: what ``load_checkpoint`` gave.
@@ -86,43 +87,30 @@ def prepare(
         device: as ``resolve_device`` gives it.
         precision: of the whole network; logits come back as float32.
         backend: eager and compile run on any device, openvino on the CPU.
-        input_shape: the one shape that calls will have.
+        feed: shape, type and normalisation of all calls.
         threads: CPU threads of one call; None leaves the library's choice.
 
     Raises:
         InputError: openvino is not installed or the device is not a CPU; an exported network that does not
-            take ``input_shape`` or gives other channels than the spec says.
+            take the feed's shape or gives other channels than the spec says.
     """
     if backend == "openvino":
         from unet_batch.models.openvino import OpenVinoNetwork  # noqa: PLC0415 - an optional dependency
 
         if device != "cpu":
             raise InputError(f"backend openvino: runs on the CPU, not on {device}; use eager or compile")
-        return OpenVinoNetwork(fold_batch_norm(model), precision, input_shape, threads)
+        return OpenVinoNetwork(model, precision, feed, _example(spec, feed), threads)
     _fix_arithmetic()
     network = TorchNetwork(
         _ready(model, spec, device, precision, backend),
         _DTYPES[precision],
         _layout(spec),
         threads if device == "cpu" else None,
+        feed.affine,
     )
     if spec.architecture == "exported":
-        _try_out(network, spec, device, input_shape)
+        _try_out(network, spec, device, feed)
     return network
-
-
-def fold_batch_norm(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose batch norms are merged into the convolutions before them."""
-    folded = copy.deepcopy(model).eval()
-    for block in [module for module in folded.modules() if isinstance(module, nn.Sequential)]:
-        for index in range(len(block) - 1):
-            convolution, norm = block[index], block[index + 1]
-            if isinstance(convolution, nn.Conv2d | nn.Conv3d) and isinstance(
-                norm, nn.BatchNorm2d | nn.BatchNorm3d
-            ):
-                block[index] = fuse_conv_bn_eval(convolution, norm)
-                block[index + 1] = nn.Identity()
-    return folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +121,15 @@ class TorchNetwork:
     dtype: torch.dtype
     layout: torch.memory_format
     threads: int | None
+    affine: Affine | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Float32 (N, C, *spatial) to float32 logits."""
+        """(N, C, *spatial) to float32 logits."""
         # OpenMP keeps the number per calling thread, so setting it once elsewhere is not enough.
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         with torch.inference_mode():
+            x = x if self.affine is None else normalise.stored(x, self.affine)
             logits: Tensor = self.module(x.to(dtype=self.dtype, memory_format=self.layout))
             return logits.float()
 
@@ -165,13 +155,21 @@ def _fix_arithmetic() -> None:
     torch.set_float32_matmul_precision("highest")
 
 
-def _try_out(network: Network, spec: ModelSpec, device: str, shape: Sequence[int]) -> None:
+def _example(spec: ModelSpec, feed: Feed) -> tuple[int, ...]:
+    """A small shape that the network takes; of a foreign one only the feed's own is sure."""
+    if spec.architecture == "exported":
+        return feed.shape
+    return (1, spec.in_channels, *(spec.input_size(1),) * spec.dims)
+
+
+def _try_out(network: Network, spec: ModelSpec, device: str, feed: Feed) -> None:
+    shape = feed.shape
     try:
-        logits = network(torch.zeros(tuple(shape), device=device))
+        logits = network(torch.zeros(shape, dtype=feed.dtype, device=device))
     except Exception as error:  # noqa: BLE001 - a foreign program raises anything
         reason = str(error).strip().split("\n", 1)[0][:200]
         raise InputError(
-            f"the exported network does not take {tuple(shape)} ({reason}); "
+            f"the exported network does not take {shape} ({reason}); "
             "export it with dynamic axes or set `fixed_size` and batch 1"
         ) from None
     found, wanted = tuple(logits.shape[:2]), (shape[0], spec.out_channels)

@@ -48,10 +48,17 @@ def apply(x: "Tensor", affine: Affine) -> "Tensor":
     """``x`` (N, C, *spatial) of any real type as normalised float32, on its own device."""
     import torch  # noqa: PLC0415 - the affine itself needs none
 
+    if not any(affine.offset) and set(affine.scale) == {1.0}:
+        return x.to(torch.float32, copy=True)
     per_channel = (1, -1) + (1,) * (x.ndim - 2)
     offset = torch.tensor(affine.offset, dtype=torch.float32, device=x.device).view(per_channel)
     scale = torch.tensor(affine.scale, dtype=torch.float32, device=x.device).view(per_channel)
     return x.to(torch.float32, copy=True).sub_(offset).mul_(scale)
+
+
+def stored(x: "Tensor", affine: Affine) -> "Tensor":
+    """As ``apply``, but 0 where ``x`` is NaN: no data, which would spread over a network's reach."""
+    return apply(x, affine).nan_to_num_(nan=0.0) if x.is_floating_point() else apply(x, affine)
 
 
 def _stretch(low: float, high: float) -> tuple[float, float]:

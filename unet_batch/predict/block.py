@@ -89,10 +89,11 @@ class _Tools:
             self.device.acquire()
         try:
             with watch("network"):
-                computed = self.predictor(hull, block.box, valid)
+                answer = self.predictor.answer(hull, block.box, valid)
         finally:
             self.device.release()
         with watch("write"):
+            computed = self.predictor.computed(answer, block.box)
             checksum = self.masks.write_block(block.box, computed.arrays)
         return Event(
             number,

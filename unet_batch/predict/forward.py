@@ -5,15 +5,15 @@ Shapes: N tiles, C channels in, K classes out, S spatial axes of an input, T spa
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from unet_batch.inference.flips import flips
 from unet_batch.models import device as devices
-from unet_batch.models import heads, normalise
-from unet_batch.models.checkpoint import load_checkpoint
+from unet_batch.models import heads
+from unet_batch.models.feed import Feed, dtype_of
+from unet_batch.predict.loaded import forget, loaded
 from unet_batch.predict.plan import Plan
 
 
@@ -36,21 +36,19 @@ class Forward:
         return len(self.networks) * len(self.flips) > 1
 
     def __call__(self, x_NCS: Tensor, *, probabilities: bool) -> Tensor:
-        """(N, K, T) float32: logits of the one network, or mean probabilities."""
-        x = normalise.apply(x_NCS, self.plan.affine)
-        if x_NCS.is_floating_point():
-            # A NaN (no data) would spread over the network's whole reach.
-            x = torch.nan_to_num(x, nan=0.0)
+        """(N, K, T) float32: logits of the one network, good until the next call, or mean probabilities."""
         if not (probabilities or self.averages):
-            return self._crop(self._logits(self.networks[0], x))
+            return self._crop(self._logits(self.networks[0], x_NCS))
         answers = [
-            self._probabilities(n, x, axes) for n, axes in itertools.product(self.networks, self.flips)
+            self._probabilities(n, x_NCS, axes) for n, axes in itertools.product(self.networks, self.flips)
         ]
         return answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
 
     def _probabilities(self, network: devices.Network, x: Tensor, axes: tuple[int, ...]) -> Tensor:
         logits = self._logits(network, x.flip(axes)).flip(axes) if axes else self._logits(network, x)
-        return heads.probabilities(self._crop(logits), self.plan.spec.head)
+        # Values of a regression are the logits themselves, which the next call may overwrite.
+        own = logits.clone() if self.plan.spec.head == "regression" else logits
+        return heads.probabilities(self._crop(own), self.plan.spec.head)
 
     def _logits(self, network: devices.Network, x: Tensor) -> Tensor:
         """A compiled network gets the batch that it was made for; an eager one halves it when memory ends."""
@@ -86,20 +84,18 @@ def _prepared(plan: Plan, models: Sequence[str], device: str, threads: int | Non
 
     So the images of a series share one loaded network, and no other stays in memory.
     """
-    compute, shape = plan.compute, plan.input_shape
+    compute, feed = plan.compute, Feed(plan.input_shape, dtype_of(plan.image.dtype), plan.affine)
     keys = [
-        (digest, device, compute.precision, compute.backend, shape, threads) for digest in plan.model.hashes
+        (digest, device, compute.precision, compute.backend, feed, threads) for digest in plan.model.hashes
     ]
     found = dict(_kept)
     _kept.clear()
-    for key, model in zip(keys, models, strict=True):
-        _kept[key] = found.get(key) or _load(plan, model, device, threads)
+    for key, digest, model in zip(keys, plan.model.hashes, models, strict=True):
+        if key not in found:
+            module, spec = loaded(digest, model)
+            found[key] = devices.prepare(
+                module, spec, device, compute.precision, compute.backend, feed, threads
+            )
+        _kept[key] = found[key]
+    forget()
     return [_kept[key] for key in keys]
-
-
-def _load(plan: Plan, model: str, device: str, threads: int | None) -> devices.Network:
-    module, spec = load_checkpoint(Path(model))
-    compute = plan.compute
-    return devices.prepare(
-        module, spec, device, compute.precision, compute.backend, plan.input_shape, threads
-    )

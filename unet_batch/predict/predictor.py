@@ -28,6 +28,15 @@ QUANTA = NO_DATA - 1  # a probability p is stored as round(254 p)
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A block on the device: labels (1 or K, S), probabilities (K, S) where kept, and which pixels count."""
+
+    labels: Tensor
+    probabilities: Tensor | None
+    keep: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class Computed:
     """A block as it is stored: for every layer one (C, *box) array per level, and pixels per class."""
 
@@ -36,7 +45,7 @@ class Computed:
 
 
 class Predictor:
-    """The networks of a plan on one device. Threads that share it must take turns.
+    """The networks of a plan on one device. Threads that share it must take turns with what asks networks.
 
     Args:
         plan: what to compute.
@@ -56,18 +65,21 @@ class Predictor:
         tile, step = plan.grid.tile[-self.dims :], plan.grid.step[-self.dims :]
         self.weights = torch.from_numpy(weights(tile, step)).to(device)
 
-    def __call__(self, hull: NDArray[Any], region: Box, valid: NDArray[np.bool_] | None = None) -> Computed:
-        """The block ``region`` from the pixels (C, *read box) of its tiles.
+    def answer(self, hull: NDArray[Any], region: Box, valid: NDArray[np.bool_] | None = None) -> Answer:
+        """What the networks say of the block ``region``, from the pixels (C, *read box) of its tiles.
 
-        Pixels where ``valid`` (region's shape) is False come out as no data, and tiles with no other pixel
-        are not computed.
+        Tiles without a pixel where ``valid`` (region's shape) is True are not computed.
         """
         tiles = [tile for tile in self.plan.tiling.tiles(region) if _wanted(tile, region, valid)]
         with torch.inference_mode():
-            pixels = self._to_device(hull)
-            labels, probabilities = self._answer(pixels, region, tiles)
+            labels, probabilities = self._answer(self._to_device(hull), region, tiles)
             keep = None if valid is None else torch.from_numpy(self._spatial(valid)).to(self.device)
-            return self._computed(labels, probabilities, keep, region)
+            return Answer(labels, probabilities, keep)
+
+    def computed(self, answer: Answer, region: Box) -> Computed:
+        """The block as it is stored; pixels that do not count come out as no data. Asks no network."""
+        with torch.inference_mode():
+            return self._computed(answer.labels, answer.probabilities, answer.keep, region)
 
     def probabilities(self, hull: NDArray[Any], region: Box) -> NDArray[np.float32]:
         """(K, S) of ``region``, merged as the plan says, neither quantised nor masked."""

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from unet_batch.errors import InputError
 from unet_batch.models.machine import cpu_has_bf16, device_kind
+from unet_batch.models.normalise import Affine
 from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.planning import Choice, choose_block, tile_choices
@@ -24,8 +24,9 @@ from unet_batch.predict.request import Request
 if TYPE_CHECKING:
     from torch import nn
 
-SECONDS = 8.0
-SMALL = 4 * 2**20  # work of fewer pixels is not worth a trial
+SECONDS, SHARE = 8.0, 0.1  # a trial takes no longer, and no more of the work's own time
+SMALL = 64  # work of fewer network calls is not worth a trial
+CALLS = 3  # of each tile that is tried: one to warm up, and the better of two
 MEMORY_SHARE = 0.35
 CAP = {("cpu", 2): 1024, ("cuda", 2): 2048, ("cpu", 3): 128, ("cuda", 3): 192}
 CUDA_BATCH_PIXELS = 4 * 2**20
@@ -78,17 +79,17 @@ class Trial:
             CheckpointError: a checkpoint that cannot be used.
             InputError: a device, precision or backend that is not there.
         """
-        from unet_batch.models.checkpoint import load_checkpoint  # noqa: PLC0415 - imports torch
-        from unet_batch.models.device import resolve_device, resolve_precision  # noqa: PLC0415
+        from unet_batch.models.device import resolve_device, resolve_precision  # noqa: PLC0415 - torch
+        from unet_batch.predict.loaded import loaded  # noqa: PLC0415 - imports torch
 
         request = Request.open(self.image, self.models, self.config, self.axes)
-        modules = [load_checkpoint(Path(model))[0] for model in self.models]
+        modules = [loaded(*pair)[0] for pair in zip(request.hashes, self.models, strict=True)]
         device = resolve_device(self.config.device)
         choice = assume(replace(request, config=self.config.model_copy(update={"device": device})))
         choice = replace(choice, precision=resolve_precision(self.config.precision, device))
         todo = prod(b - a for a, b in request.roi)
         decided = "auto" not in (self.config.tile, self.config.backend)
-        if (decided or todo <= SMALL) and not self.measure:
+        if (decided or todo < SMALL * _pixels(choice)) and not self.measure:
             return self._convertible(choice, modules[0], request.spec, device)
         best = self._fastest(request, choice, modules[0], device)
         return self._compiled(best, todo)
@@ -96,32 +97,42 @@ class Trial:
     def _convertible(self, choice: Choice, module: "nn.Module", spec: ModelSpec, device: str) -> Choice:
         """``choice``, with eager where the assumed backend cannot take this network."""
         from unet_batch.models.device import prepare  # noqa: PLC0415 - imports torch
+        from unet_batch.models.feed import Feed  # noqa: PLC0415 - imports torch
 
         if self.config.backend != "auto" or choice.backend == "eager":
             return choice
         tile = (max(1, spec.reach().multiple),) * spec.dims
         try:
             shape = input_shape(spec, replace(choice, tile=tile))
-            prepare(module, spec, device, choice.precision, choice.backend, shape, self.threads)
+            prepare(module, spec, device, choice.precision, choice.backend, Feed(shape), self.threads)
         except InputError:
             return replace(choice, backend="eager")
         return choice
 
     def _fastest(self, request: Request, choice: Choice, module: "nn.Module", device: str) -> Choice:
-        """The tile with the highest rate, smaller ones first, as long as time and memory last."""
+        """The tile with the highest rate: from the assumed one upwards, downwards where that is no faster."""
         choice = self._convertible(choice, module, request.spec, device)
-        deadline, best = time.perf_counter() + SECONDS, choice
-        for tile in reversed(tile_choices(request, choose_block(request, choice.device))):
-            candidate = replace(choice, tile=tile)
-            worth = best.rate is None or time.perf_counter() < deadline
-            if not worth or not _fits(request.spec, candidate, tile):
-                break
-            rate = _rate(module, request.spec, candidate, device, self.threads)
-            if best.rate is None or rate > best.rate:
-                best = replace(candidate, rate=rate)
-            elif rate < 0.7 * best.rate:  # beyond what a noisy machine makes of equals
+        began, todo = time.perf_counter(), prod(b - a for a, b in request.roi)
+        tiles = tile_choices(request, choose_block(request, choice.device))
+        at = tiles.index(choice.tile)
+        first = best = self._rated(choice, request, module, device)
+        for way in (tiles[:at][::-1], tiles[at + 1 :]):
+            for candidate in (replace(choice, tile=tile) for tile in way):
+                spent = time.perf_counter() - began + CALLS * _pixels(candidate) / _rate_of(best)
+                limit = SECONDS if self.measure else min(SECONDS, SHARE * todo / _rate_of(best))
+                if spent > limit or not _fits(request.spec, candidate, candidate.tile):
+                    break
+                rated = self._rated(candidate, request, module, device)
+                if _rate_of(rated) < 0.7 * _rate_of(best):  # beyond what a noisy machine makes of equals
+                    break
+                best = max(best, rated, key=_rate_of)
+            if best is not first:
                 break
         return best
+
+    def _rated(self, choice: Choice, request: Request, module: "nn.Module", device: str) -> Choice:
+        rate = _rate(module, request, choice, device, self.threads)
+        return replace(choice, rate=rate)
 
     def _compiled(self, best: Choice, pixels: int) -> Choice:
         gain = pixels / best.rate * COMPILE_GAIN if best.rate else 0.0
@@ -150,19 +161,31 @@ def _fits(spec: ModelSpec, choice: Choice, tile: Sequence[int]) -> bool:
     return bool(network_bytes(spec, choice, tile) < MEMORY_SHARE * available)
 
 
-def _rate(module: "nn.Module", spec: ModelSpec, choice: Choice, device: str, threads: int | None) -> float:
+def _pixels(choice: Choice) -> int:
+    """Of output, that one network call gives."""
+    return prod(choice.tile) * choice.batch
+
+
+def _rate_of(choice: Choice) -> float:
+    return choice.rate or 0.0
+
+
+def _rate(module: "nn.Module", request: Request, choice: Choice, device: str, threads: int | None) -> float:
     """Pixels of output per second, the better of two calls after one to warm up."""
     import torch  # noqa: PLC0415 - only where something runs
 
     from unet_batch.models.device import prepare  # noqa: PLC0415
+    from unet_batch.models.feed import Feed, dtype_of  # noqa: PLC0415
 
-    shape = input_shape(spec, choice)
-    network = prepare(module, spec, device, choice.precision, choice.backend, shape, threads)
-    x = torch.rand(shape, device=device)
+    spec, channels = request.spec, request.spec.in_channels
+    affine = Affine((0.5,) * channels, (0.5,) * channels)  # which one does not change the rate
+    feed = Feed(input_shape(spec, choice), dtype_of(str(request.image.dtype)), affine)
+    network = prepare(module, spec, device, choice.precision, choice.backend, feed, threads)
+    x = (200 * torch.rand(feed.shape, device=device)).to(feed.dtype)
     with torch.inference_mode():
         network(x)
-        seconds = [_seconds(lambda: network(x)[..., 0].sum().item()) for _ in range(2)]
-    return prod(choice.tile) * choice.batch / min(seconds)
+        seconds = [_seconds(lambda: network(x)[..., 0].sum().item()) for _ in range(CALLS - 1)]
+    return _pixels(choice) / min(seconds)
 
 
 def _seconds(call: Callable[[], object]) -> float:
