@@ -3,7 +3,8 @@
     python benchmarks/feeding.py                  # prints JSON; three minutes on two cores
     python benchmarks/feeding.py --rounds 2 --steps 2 --dims 3
 
-A step is forward, loss, backward and update of a padded U-Net of some 2 million parameters. Both take turns.
+A step is forward, loss, backward and update of a padded U-Net of 2 (2-D) or 6 million parameters; both kinds
+take turns. In 2-D the image is RGB, for stain jitter; in 3-D it has one channel and goes without.
 """
 
 import argparse
@@ -37,25 +38,35 @@ KINDS = (
     "flip", "turn", "rotation", "scale", "shear", "elastic", "gamma", "brightness", "contrast",
     "channel_shift", "noise", "blur", "cutout",
 )  # fmt: skip
+CHANNELS = {2: 3, 3: 1}
 SIDE = {2: (4096, 4096), 3: (192, 384, 384)}
 PATCH = {2: 256, 3: 64}
-WIDTH = {2: 16, 3: 20}
-DEPTH = {2: 4, 3: 3}
+WIDTH = {2: 16, 3: 16}
+DEPTH = {2: 4, 3: 4}
 CLASSES = ("background", "inside", "border")
 
 
 def write(path: Path, pixels: np.ndarray, fill: int = 0) -> str:
-    """``pixels`` as an image of the default chunks."""
-    dims = pixels.ndim
+    """``pixels`` (C, ...) as an image of the default chunks."""
+    channels, *shape = pixels.shape
+    dims = len(shape)
     block, chunk = (2048, 512) if dims == 2 else (128, 64)
     layout = PyramidLayout(
-        "zyx"[-dims:], pixels.shape, 1, "uint8", (block,) * dims, (chunk,) * dims, dims, fill=fill, levels=1
+        "c" * (channels > 1) + "zyx"[-dims:],
+        tuple(shape),
+        channels,
+        "uint8",
+        (block,) * dims,
+        (chunk,) * dims,
+        dims,
+        fill=fill,
+        levels=1,
     )
     writer = Image.create(path, ImageLayout(layout))
-    for index in np.ndindex(*(-(-n // block) for n in pixels.shape)):
+    for index in np.ndindex(*(-(-n // block) for n in shape)):
         start = tuple(i * block for i in index)
-        box = Box(start, tuple(min(a + block, n) for a, n in zip(start, pixels.shape, strict=True)))
-        writer.write_block(box, pixels[box.slices][np.newaxis])
+        box = Box(start, tuple(min(a + block, n) for a, n in zip(start, shape, strict=True)))
+        writer.write_block(box, pixels[(slice(None), *box.slices)])
     writer.finish()
     return str(path)
 
@@ -65,10 +76,10 @@ def data(folder: Path, dims: int) -> DataConfig:
     smooth = gaussian_filter(np.random.default_rng(0).standard_normal(SIDE[dims], np.float32), 6)
     smooth /= smooth.std()
     labels = (smooth > 0.5).astype(np.uint8) + (np.abs(smooth - 0.5) < 0.1)
-    image = np.clip(128 + 40 * smooth + np.random.default_rng(1).normal(0, 10, smooth.shape), 0, 255)
+    noise = np.random.default_rng(1).normal(0, 10, (CHANNELS[dims], *smooth.shape))
     paths = {
-        "image": write(folder / "image", image.astype(np.uint8)),
-        "labels": write(folder / "labels", labels, 255),
+        "image": write(folder / "image", np.clip(128 + 40 * smooth + noise, 0, 255).astype(np.uint8)),
+        "labels": write(folder / "labels", labels[np.newaxis], 255),
     }
     return DataConfig.model_validate({"sources": [{**paths, "train": "all"}]})
 
@@ -107,7 +118,7 @@ def measured(args: argparse.Namespace, folder: Path) -> dict[str, object]:
     device = torch.device(resolve_device("auto"))
     spec = ModelSpec(
         dims=args.dims,
-        in_channels=1,
+        in_channels=CHANNELS[args.dims],
         classes=CLASSES,
         width=WIDTH[args.dims],
         depth=DEPTH[args.dims],
@@ -115,7 +126,8 @@ def measured(args: argparse.Namespace, folder: Path) -> dict[str, object]:
         norm="batch",
     )
     sources = open_sources(data(folder, args.dims), spec)
-    augmenting = AugmentConfig.model_validate({kind: {} for kind in KINDS})
+    kinds = (*KINDS, "stain") if CHANNELS[args.dims] == 3 else KINDS
+    augmenting = AugmentConfig.model_validate({kind: {} for kind in kinds})
     sampling = SamplingConfig(patch=(PATCH[args.dims],), threads=args.threads)
     step = Stepper(spec, device)
     with Loader(sources, sampling, augmenting, args.batch) as loader:
@@ -142,6 +154,7 @@ def measured(args: argparse.Namespace, folder: Path) -> dict[str, object]:
         return {
             "parameters": sum(p.numel() for p in step.model.parameters()),
             "device": str(device),
+            "augmentation": kinds,
             "patch": loader.patch.input,
             "read": loader.patch.read,
             "batch": args.batch,

@@ -1,6 +1,6 @@
 """Trains the demo network of ``nuclei.py`` on nuclei of the Data Science Bowl 2018 (CC0).
 
-    python workflows/nuclei_training.py [--data DATA] [--set KEY=VALUE ...]
+    python workflows/nuclei_training.py [--data DATA] [--virtual SHARE] [--set KEY=VALUE ...]
 
 DATA/b_dsb2018 holds index.json, train/ and val/, each with images/ and instances/. None of them is
 immunohistochemistry, so each smaller picture to learn from is also drawn as such (``nuclei_stains.py``).
@@ -32,8 +32,9 @@ from unet_batch.train.run import TrainResult
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "nuclei.yaml"
 OUT = Path("out/nuclei")
-# How often samples are drawn of each kind of picture, within which every picture counts alike.
-SHARES = {"fluo": 0.34, "HE_purple": 0.34, "brightfield_gray": 0.1, "virtual": 0.22}
+# How often samples are drawn of each kind of real picture, within which every picture counts alike.
+SHARES = {"fluo": 0.44, "HE_purple": 0.44, "brightfield_gray": 0.12}
+VIRTUAL_SHARE = 0.22
 VIRTUAL_EXTENT = 512  # larger pictures hold little more; they are not drawn again
 REPORTED = ("foreground_iou", "dice_nucleus", "dice_border", "ap50", "ap70", "ap90", "mean_ap")
 
@@ -43,16 +44,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     data = Path(os.environ.get("UNET_BATCH_TEST_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=data)
+    parser.add_argument("--virtual", type=float, default=VIRTUAL_SHARE, help="share of virtual pictures")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     chosen = parser.parse_args()
     try:
-        sources = prepare(chosen.data / "b_dsb2018")
+        sources = prepare(chosen.data / "b_dsb2018", chosen.virtual)
         report(unet_batch.train(settings(sources, chosen.overrides), hooks=Hooks(_tell)))
     except UnetBatchError as error:
         parser.exit(2, f"{error}\n")
 
 
-def prepare(data: Path) -> list[dict[str, Any]]:
+def prepare(data: Path, virtual: float = VIRTUAL_SHARE) -> list[dict[str, Any]]:
     """Every picture and its instances as Zarr, once; a source for each, and for each virtual one."""
     try:
         entries = json.loads((data / "index.json").read_text(encoding="utf-8"))
@@ -62,7 +64,8 @@ def prepare(data: Path) -> list[dict[str, Any]]:
         entries = sorted(entries, key=itemgetter("split", "file"))
         entries += [e | {"kind": "virtual"} for e in entries if _drawn_again(e)]
         sources = list(pool.map(partial(_source, data), entries))
-    return [source | _repeat(entry, entries) for source, entry in zip(sources, entries, strict=True)]
+    shares = {kind: share * (1 - virtual) for kind, share in SHARES.items()} | {"virtual": virtual}
+    return [source | _repeat(entry, entries, shares) for source, entry in zip(sources, entries, strict=True)]
 
 
 def settings(sources: list[dict[str, Any]], overrides: list[str]) -> TrainConfig:
@@ -117,13 +120,15 @@ def _draw_again(files: dict[str, Path], path: Path) -> Path:
     return path
 
 
-def _repeat(entry: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, float]:
-    """What makes samples fall on the kinds by SHARES, and on every picture of a kind alike."""
+def _repeat(
+    entry: dict[str, Any], entries: list[dict[str, Any]], shares: dict[str, float]
+) -> dict[str, float]:
+    """What makes samples fall on the kinds by their shares, and on every picture of a kind alike."""
     if entry["split"] != "train":
         return {}
     alike = sum(e["kind"] == entry["kind"] and e["split"] == "train" for e in entries)
     height, width = entry["shape"]
-    return {"repeat": round(1e6 * SHARES[entry["kind"]] / (alike * height * width), 6)}
+    return {"repeat": round(1e6 * shares[entry["kind"]] / (alike * height * width), 6)}
 
 
 def _tell(progress: Progress) -> None:

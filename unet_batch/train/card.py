@@ -11,6 +11,7 @@ from unet_batch.train.data.region import Region
 from unet_batch.train.files import renamed
 from unet_batch.train.job import Job
 
+_NAMED = 6
 PACKAGES = ("unet-batch", "torch", "numpy", "scikit-image", "zarr")
 
 
@@ -71,14 +72,19 @@ def page(name: str, card: dict[str, Any]) -> str:
     lines += ["## Data", "", "| class | labelled pixels |", "|---|---|"]
     lines += [f"| {label} | {pixels:,} |" for label, pixels in data["labelled_pixels"].items()]
     for part in ("train", "validation", "test"):
-        lines += ["", f"{part}: " + (", ".join(f"`{place}`" for place in data[part]) or "none")]
+        lines += ["", f"{part}: {_listed(data[part])}"]
     lines += ["", "## Versions", "", ", ".join(f"{k} {v}" for k, v in card["versions"].items()), ""]
     return "\n".join(lines)
 
 
+def _listed(places: list[str]) -> str:
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return (", ".join(f"`{place}`" for place in places[:_NAMED]) or "none") + more
+
+
 def _place(region: Region) -> str:
-    """Without the folders, which say more of a machine than of the data."""
-    return str(region).removeprefix(str(Path(region.stores.image.path).parent) + "/")
+    """With the last of its folders alone: the others say more of a machine than of the data."""
+    return str(region).removeprefix(str(Path(region.stores.image.path).parent.parent) + "/")
 
 
 def _version(package: str) -> str | None:

@@ -1,6 +1,6 @@
 """Pictures of a training at its end: curves of losses and scores, and a sheet of predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ def draw_curves(history: Path, path: Path) -> None:
     """Loss, smoothed, and every score between 0 and 1 over the steps, as PNG."""
     rows = read_history(history)
     names = [name for name in dict.fromkeys(k for row in rows for k in row) if name not in STEP_COLUMNS]
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    losses, scores = figure.subplots(1, 2)
+    panels = 2 if names else 1
+    figure = Figure(figsize=(6 * panels, 4.5), layout="constrained")
+    losses, *others = figure.subplots(1, panels, squeeze=False)[0]
     finite = [(row["step"], row["loss"]) for row in rows if np.isfinite(row["loss"])]
     if finite:
         steps, values = np.array(finite).T
@@ -33,14 +34,20 @@ def draw_curves(history: Path, path: Path) -> None:
         losses.plot(steps, _smooth(values), color="tab:blue", label="smoothed")
         losses.legend()
     losses.set(title="training", xlabel="step", ylabel="loss")
-    for name in names:
+    for axis in others:
+        _draw_scores(axis, rows, names)
+    _save(figure, path)
+
+
+def _draw_scores(axis: Any, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+    for place, name in enumerate(names):
         points = np.array([(row["step"], row[name]) for row in rows if name in row])
         if ((points[:, 1] >= 0) & (points[:, 1] <= 1)).all():
-            scores.plot(points[:, 0], points[:, 1], marker=".", label=name)
-    if scores.lines:
-        scores.legend(fontsize="small", ncols=2)
-    scores.set(title="validation", xlabel="step", ylim=(0, 1))
-    _save(figure, path)
+            style = ("-", "--", ":")[place // 10 % 3]  # there are ten colours
+            axis.plot(points[:, 0], points[:, 1], style, color=f"C{place % 10}", marker=".", label=name)
+    if axis.lines:
+        axis.legend(fontsize="small", ncols=2)
+    axis.set(title="validation", xlabel="step", ylim=(0, 1))
 
 
 def draw_predictions(job: Job, network: nn.Module, path: Path) -> None:
@@ -55,7 +62,7 @@ def draw_predictions(job: Job, network: nn.Module, path: Path) -> None:
         axes[0].imshow(_picture(_plane(middle.read_image(middle.box))), cmap="gray")
         for axis, labels in zip(axes[1:], (truth, found), strict=True):
             _show_labels(axis, _plane(labels), job)
-        axes[0].set_ylabel(Path(region.stores.image.path).name, fontsize="small")
+        axes[0].set_ylabel("/".join(Path(region.stores.image.path).parts[-2:]), fontsize="small")
     for axis, title in zip(rows[0], ("image", "truth", "prediction"), strict=True):
         axis.set_title(title)
     for axis in rows.flat:

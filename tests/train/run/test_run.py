@@ -61,12 +61,12 @@ def test_the_best_checkpoint_is_predicted_with_as_it_is(story, world, tmp_path):
     assert dice == pytest.approx(result.test["dice_disc"])
 
 
-def test_the_card_says_what_was_done(story):
+def test_the_card_says_what_was_done(story, world):
     out, result, _ = story
     card = read_card(out / "best.safetensors")
     assert card["scores"] == {"validation": result.validation, "test": result.test}
     assert card["training"]["step"] == result.best_step
-    assert card["data"]["test"] == ["image.zarr[2:3, 0:64, 0:64]"]
+    assert card["data"]["test"] == [f"{world.name}/image.zarr[2:3, 0:64, 0:64]"]
     assert sum(card["data"]["labelled_pixels"].values()) == 64 * 64
     page = (out / "best.md").read_text()
     assert f"| dice_disc | {result.test['dice_disc']:.4f} |" in page

@@ -15,14 +15,12 @@ INSTANCE_SCORES = (*(f"ap{round(100 * t)}" for t in THRESHOLDS), "mean_ap")
 def grown(interior: NDArray[np.bool_], foreground: NDArray[np.bool_], smallest: int) -> NDArray[np.int32]:
     """Connected parts of ``interior`` of at least ``smallest`` pixels, grown over ``foreground``.
 
-    Foreground that touches no seed is an instance of its own where it is as large.
+    Foreground that touches none is no instance, as for the objects that are made of predicted masks.
     """
     seeds = _large_parts(interior, smallest)
     height = ndimage.distance_transform_edt(~interior)
     found = watershed(height, seeds, mask=foreground | interior)  # type: ignore[no-untyped-call]  # untyped upstream
-    full = np.asarray(found, np.int32)
-    lonely = _large_parts(foreground & (full == 0), smallest)
-    return np.asarray(np.where(lonely > 0, lonely + full.max(), full), np.int32)
+    return np.asarray(found, np.int32)
 
 
 def _large_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.int32]:
