@@ -8,7 +8,8 @@ import pytest
 from unet_batch.cluster import local
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect, dashboard
-from unet_batch.errors import InputError, MissingError, WorkerLostError
+from unet_batch.cluster.rendezvous import Rendezvous
+from unet_batch.errors import InputError, MissingError, UnfinishedError, WorkerLostError
 
 
 def test_workers_inside_the_driver():
@@ -48,6 +49,13 @@ def test_nobody_at_the_address_of_a_scheduler_file(tmp_path):
     path.write_text(json.dumps({"address": "tcp://127.0.0.1:9"}))
     config = ClusterConfig(scheduler=str(path), start_timeout=1)
     with pytest.raises(InputError, match="no Dask scheduler answers"), connect(config):
+        pass
+
+
+def test_nobody_at_the_address_of_a_pool(tmp_path):
+    Rendezvous("tcp://127.0.0.1:9", patience=9).write(tmp_path / "scheduler.json")
+    config = ClusterConfig(scheduler=str(tmp_path / "scheduler.json"), start_timeout=1)
+    with pytest.raises(UnfinishedError, match="the scheduler does not answer"), connect(config):
         pass
 
 

@@ -206,7 +206,8 @@ def _show_drafts(drafts: list["Draft"], *, as_json: bool) -> None:
         assigned = [f"{key}={value}" for key, value in call.environment.items()]
         click.echo(shlex.join(["env", *assigned, *call.call("DRIVER")]))
     for chosen in drafts:
-        files = chosen.calls[0].environment["UNET_BATCH_FILES"]
-        scripts = sorted({f"{call.script}.sbatch" for call in chosen.calls})
-        click.echo(f"# files: {', '.join(f'{files}/{name}' for name in ['job.sh', 'site.env', *scripts])}")
+        told = chosen.calls[0].environment
+        files, scripts = told["UNET_BATCH_FILES"], sorted({f"{call.script}.sbatch" for call in chosen.calls})
+        site = told.get("UNET_BATCH_SITE", f"{files}/site.env")
+        click.echo(f"# files: {', '.join([site, *(f'{files}/{name}' for name in ['job.sh', *scripts])])}")
         click.echo(f"# folder: {chosen.folder} (settings.yaml, job.json, job.out)")

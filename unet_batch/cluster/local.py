@@ -14,7 +14,7 @@ from distributed.utils import silence_logging_cmgr
 
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.rendezvous import Rendezvous
-from unet_batch.errors import InputError, WorkerLostError
+from unet_batch.errors import InputError, UnfinishedError, WorkerLostError
 
 # Dask starts its workers with one OpenMP thread each and a malloc that gives every large buffer back at once,
 # which suits many small tasks and not one network per worker: `connect` replaces that environment too.
@@ -37,6 +37,7 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
 
     Raises:
         InputError: nobody answers at the address.
+        UnfinishedError: the scheduler of a pool does not answer any more.
         MissingError, FormatError: the scheduler file does not exist, or is none.
         WorkerLostError: no worker process can be started here.
     """
@@ -119,6 +120,8 @@ def _existing(scheduler: str, timeout: float) -> Client:
     try:
         return Client(where.address, timeout=timeout, security=where.security)
     except (OSError, ValueError) as error:
+        if where.patience < inf:  # of a pool, which comes and goes
+            raise UnfinishedError(f"{scheduler}: the scheduler does not answer; run again") from None
         raise InputError(
             f"{scheduler}: no Dask scheduler answers ({error}); check the address and that it is running, "
             "or give it more `scheduler_seconds`"

@@ -274,7 +274,8 @@ def _one_has_ended(completed: as_completed) -> bool:
 
 
 def _scheduler_lost(error: BaseException) -> UnfinishedError:
-    return UnfinishedError(f"the scheduler is gone ({' '.join(str(error).split())}); run again to go on")
+    told = " ".join(str(getattr(error, "reason", error)).split())
+    return UnfinishedError(f"the scheduler is gone ({told}); run again to go on")
 
 
 def _outcome(future: Future, packet: Packet) -> list[Event]:
