@@ -206,8 +206,8 @@ def _show_drafts(drafts: list["Draft"], *, as_json: bool) -> None:
         assigned = [f"{key}={value}" for key, value in call.environment.items()]
         click.echo(shlex.join(["env", *assigned, *call.call("DRIVER")]))
     for chosen in drafts:
-        told = chosen.calls[0].environment
-        files, scripts = told["UNET_BATCH_FILES"], sorted({f"{call.script}.sbatch" for call in chosen.calls})
-        site = told.get("UNET_BATCH_SITE", f"{files}/site.env")
+        given, scripts = chosen.calls[0].environment, sorted({f"{one.script}.sbatch" for one in chosen.calls})
+        files = given["UNET_BATCH_FILES"]
+        site = given.get("UNET_BATCH_SITE", f"{files}/site.env")
         click.echo(f"# files: {', '.join([site, *(f'{files}/{name}' for name in ['job.sh', *scripts])])}")
         click.echo(f"# folder: {chosen.folder} (settings.yaml, job.json, job.out)")
