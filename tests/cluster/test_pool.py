@@ -135,6 +135,20 @@ def test_a_lost_scheduler_fails_no_block(pool):
             assert {event.status for event in events} == {"done"}
 
 
+def test_a_scheduler_that_ends_while_a_worker_starts_leaves_no_worker_behind(tmp_path, monkeypatch):
+    (tmp_path / "slow_start.py").write_text("import time; time.sleep(5)")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", f"{ENVIRONMENT['PYTHONPATH']}:{tmp_path}")
+    path = tmp_path / "pool" / "scheduler-1.json"
+    path.parent.mkdir()
+    with process("scheduler", path) as scheduler:
+        until(path.exists, of=scheduler)
+        with process("worker", path.parent, "--set", "preload=[slow_start]") as worker:
+            starts = psutil.Process(worker.pid).children
+            until(lambda: any("spawn_main" in " ".join(c.cmdline()) for c in starts()), of=worker)
+            scheduler.send_signal(signal.SIGTERM)
+            assert worker.wait(LONG) == 0
+
+
 def test_a_worker_without_a_scheduler_gives_up(tmp_path):
     (tmp_path / "scheduler-1.json").write_text(json.dumps({"address": "tcp://127.0.0.1:9"}))
     config = PoolConfig(preload=())

@@ -13,6 +13,7 @@ from tests.cli.program import Answer, call, settings
 from tests.slurm.machines import Machines, missing
 from tests.worlds import noise, write_image, write_network
 
+ENDS = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE")
 # What decides the bytes, fixed, so that a local run and a job agree whatever a trial would find.
 FIXED = ("block=64", "tile=32", "batch=1", "backend=eager", "precision=fp32", "threads=2")
 
@@ -77,8 +78,7 @@ class Desk:
 
     def ended(self, job: int, seconds=600.0) -> str:
         """Wait for a job's end; its last state."""
-        going = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED")
-        self.until(lambda: self.state(job) not in going, seconds)
+        self.until(lambda: self.state(job) in ENDS, seconds)
         return self.state(job)
 
     def logs(self) -> str:

@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.machine import facts
 from tests.cli.program import call, settings
+from tests.slurm.conftest import ENDS
 from tests.worlds import noise, shard_hashes, write_image, write_network
 from unet_batch.drive import history
 
@@ -144,7 +145,7 @@ def test_ten_events_in_random_order(desk, work, workers):
         out = f"out-{number}.zarr"
         answer = submit(desk, out, "--partition", "preempt", *words)
         disturb(desk, rng, answer, done, mended)
-        desk.until(lambda job=answer["job"]: has_ended(desk, job) or mend(desk, job, mended), 3600)
+        desk.until(lambda job=answer["job"]: desk.state(job) in ENDS or mend(desk, job, mended), 3600)
         assert desk.state(answer["job"]) == "COMPLETED", desk.logs()
         check_whole(out)
         again.append(restarts(desk, answer["job"]))
@@ -156,14 +157,10 @@ def test_ten_events_in_random_order(desk, work, workers):
     assert len(done) == EVENTS
 
 
-def has_ended(desk, job):
-    return desk.state(job) in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-
-
 def disturb(desk, rng, answer, done, mended):
     """Until there were enough events, or the store is complete."""
     kinds = [kill_worker, kill_nanny, kill_slurmd, preempt, cancel_workers]
-    while len(done) < EVENTS and not has_ended(desk, answer["job"]):
+    while len(done) < EVENTS and desk.state(answer["job"]) not in ENDS:
         time.sleep(rng.uniform(2, 8))
         mend(desk, answer["job"], mended)
         kind = kinds[len(done) % len(kinds)] if len(done) < len(kinds) else rng.choice(kinds)

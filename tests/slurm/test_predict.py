@@ -57,17 +57,20 @@ def test_a_cancelled_job_does_not_come_back(desk):
     assert "Restarts=0" in desk.machines.run("scontrol", "show", "job", str(job))
 
 
-def test_many_images_in_one_allocation_and_one_of_them_is_broken(desk):
-    for number, side in enumerate((60, 200, 130)):
-        write_image(desk.folder / "images" / f"{number}.zarr", noise((1, side, side), seed=number), "cyx")
-    (desk.folder / "images" / "1.zarr" / "zarr.json").write_text("{")
+def test_twelve_images_in_one_allocation_and_one_of_them_is_broken(desk):
+    names = [f"{number}.zarr" for number in range(12)]
+    for number, name in enumerate(names):
+        side = 60 + 10 * number
+        write_image(desk.folder / "images" / name, noise((1, side, side), seed=number), "cyx")
+    (desk.folder / "images" / "7.zarr" / "zarr.json").write_text("{")
     words = ("predict-many", "images", "--out-dir", "masks", "--model", "net.safetensors")
-    job = desk.job(*words, *settings(*FIXED), "--tasks", "1")
+    job = desk.job(*words, *settings(*FIXED), "--tasks", "2")
     assert desk.ended(job) == "FAILED", desk.logs()
     assert "ExitCode=3:0" in desk.machines.run("scontrol", "show", "job", str(job))
-    for number in (0, 2):
-        assert call("status", f"masks/{number}.zarr", "--json").json["state"] == "done"
-    lines = [line.split() for line in call("logs", job, "--folder", "jobs").out.splitlines()]
-    table = [words[:2] for words in lines if words and words[0] in ("0.zarr", "1.zarr", "2.zarr")]
-    assert table == [["2.zarr", "done"], ["0.zarr", "done"], ["1.zarr", "refused"]]
-    assert desk.jobs()[job]["state"] == "failed"
+    whole = [name for name in names if name != "7.zarr"]
+    assert {call("status", f"masks/{name}", "--json").json["state"] for name in whole} == {"done"}
+    lines = [line.split() for line in call("logs", job, "--folder", "jobs", "-n", 0).out.splitlines()]
+    table = [words[:2] for words in lines if len(words) > 1 and words[0] in names]
+    assert table == [*([name, "done"] for name in reversed(whole)), ["7.zarr", "refused"]]
+    told = desk.jobs()[job]
+    assert (told["state"], told["comment"]) == ("failed", "unet-batch predict-many images -> masks")

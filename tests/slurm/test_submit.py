@@ -1,6 +1,7 @@
 """Submitting on a real SLURM: hostile words, refusals, dry runs, chains, logs, and the doctor."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,16 @@ def test_a_step_that_fails_ends_the_chain_and_says_how_to_go_on(desk):
     assert f"{again} --slurm=" in shown
     assert shown.rstrip().count("--from measure") == 1
     assert "go on with: unet-batch submit workflow" in call("logs", second, "--folder", "jobs").out
+
+
+def test_a_whole_workflow_with_its_prediction(desk):
+    script = Path(__file__).parents[2] / "workflows" / "nuclei.py"
+    answer = desk.submit("workflow", script, "--out", "out/a b", "--time", "30", json_answer=False)
+    assert answer.code == 0, answer
+    jobs = sorted(desk.jobs())
+    assert len(jobs) == 3
+    assert [desk.ended(job) for job in jobs] == ["COMPLETED"] * 3, desk.logs()
+    assert (desk.folder / "out" / "a b" / "overlay.png").exists()
 
 
 def test_ingest_is_a_job_too(desk):
@@ -160,6 +171,7 @@ def test_what_slurm_refuses_comes_back_in_its_words(desk, option, said):
         (("workflow", "no.py"), "no.py: no such workflow"),
         (("ingest", "a", "b", "--cluster", "no.yaml"), "no.yaml: no such file"),
         (("ingest", "a", "b", "--time", "soon"), "'soon' is no time"),
+        (("ingest", "a", "b", "--nodes", "two"), "`nodes`"),
     ],
 )
 def test_a_job_that_could_not_work_is_refused_before_it_waits(desk, words, said):

@@ -47,9 +47,19 @@ def check(verb: str, words: Sequence[str]) -> Checked:
     if verb == "train":
         folder = _training_folder(context.params)
         return Checked(folder, folder, f"-> {folder}")
-    places = [str(context.params[name]) for name in arguments if not isinstance(context.params[name], tuple)]
+    places = [_shortened(context.params[name]) for name in arguments]
     out = context.params.get(OUTS.get(verb, ""))
+    if out and str(out) not in places:  # an option
+        places.append(str(out))
     return Checked(places[0] if places else "", str(out) if out else None, " -> ".join(places))
+
+
+def _shortened(value: Any) -> str:
+    """A path, or the first of many."""
+    if not isinstance(value, tuple):
+        return str(value)
+    more = f" and {len(value) - 1} more" if len(value) > 1 else ""
+    return f"{value[0]}{more}" if value else ""
 
 
 def _check_prediction(given: dict[str, Any]) -> None:

@@ -142,7 +142,7 @@ def _config(flags: dict[str, Any], *, pooled: bool) -> tuple["SlurmConfig", str]
 
     items = [*flags["overrides"]]
     # JSON is YAML in which a time stays text.
-    items += [f"{key}={_quoted(flags[key])}" for key in SETTINGS if flags[key] is not None]
+    items += [f"{key}={_quoted(key, flags[key])}" for key in SETTINGS if flags[key] is not None]
     if flags["gpus"] and pooled:
         items += [f"tasks={flags['gpus']}", "gpus_per_task=1", "gpus=null", "gpus_per_node=null", "gres=null"]
     elif flags["gpus"]:
@@ -162,8 +162,8 @@ def _given(flags: dict[str, Any]) -> list[str]:
     return [*words, *(f"--slurm={item}" for item in flags["overrides"])]
 
 
-def _quoted(text: str) -> str:
-    return text if text.isdigit() and len(text) < 6 else json.dumps(text)
+def _quoted(key: str, text: str) -> str:
+    return text if key != "time" and text.isdigit() and len(text) < 6 else json.dumps(text)
 
 
 def _task(verb: str, words: tuple[str, ...], flags: dict[str, Any]) -> "Task":

@@ -26,6 +26,8 @@ from unet_batch.errors import ConfigError, FormatError, MissingError, Unfinished
 
 LEAVE_SECONDS = 3.0  # a pre-empted worker has some seconds of grace, and needs most of them to end
 LOOK_SECONDS = 0.2
+START_SECONDS = 120  # for a worker to import what it needs; a shared file system may be slow at it
+END_SECONDS = 10.0  # for a worker to end by itself once its scheduler has
 
 
 def run_scheduler(path: Path, config: PoolConfig, tell: Callable[[str], None]) -> None:
@@ -119,25 +121,45 @@ async def _work(find: Callable[[], Path | None], config: PoolConfig, wait: float
     stop = _on_signals()
     waiting, limit = asyncio.create_task(stop.wait()), time.monotonic() + wait
     while not stop.is_set():
-        nanny = await _join(find, config)
-        if nanny is not None:
-            ended = asyncio.create_task(nanny.finished())
-            await asyncio.wait([ended, waiting], return_when=asyncio.FIRST_COMPLETED)
-            if stop.is_set():
-                await _leave(nanny)
-                break
-            return "the scheduler ended"
+        path = find()
+        if path is not None and await _work_for(path, config, waiting):
+            return "asked to leave" if stop.is_set() else "the scheduler ended"
         if time.monotonic() > limit:
             raise UnfinishedError(f"no scheduler for {wait:.0f} s; start it, then the workers again")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.wait([waiting], timeout=LOOK_SECONDS)
     return "asked to leave"
 
 
-async def _join(find: Callable[[], Path | None], config: PoolConfig) -> Nanny | None:
+async def _work_for(path: Path, config: PoolConfig, waiting: asyncio.Task[Any]) -> bool:
+    """Work until the scheduler of ``path`` or ``waiting`` ends; False where none answers there.
+
+    A nanny may wait for ever where its scheduler ends while it starts (seen with distributed 2026.8). Its
+    file, which a scheduler takes away with it, says that it has ended.
+    """
+    gone = asyncio.create_task(_gone(path))
+    joining = asyncio.create_task(_join(path, config))
+    await asyncio.wait([joining, gone, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if not joining.done():
+        await asyncio.wait([joining], timeout=0 if waiting.done() else LEAVE_SECONDS)
+    nanny = joining.result() if joining.done() else None
+    if nanny is None:
+        return gone.done() or waiting.done()
+    ended = asyncio.create_task(nanny.finished())
+    await asyncio.wait([ended, gone, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if waiting.done():
+        await _leave(nanny)
+    elif not ended.done():
+        await asyncio.wait([ended, waiting], timeout=END_SECONDS)
+    return True
+
+
+async def _gone(path: Path) -> None:
+    while path.exists():
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _join(path: Path, config: PoolConfig) -> Nanny | None:
     """A worker process under its nanny; None where no scheduler answers."""
-    path = find()
-    if path is None:
-        return None
     try:
         where = Rendezvous.read(path)
         return await Nanny(
@@ -148,7 +170,7 @@ async def _join(find: Callable[[], Path | None], config: PoolConfig) -> Nanny | 
             security=where.security,
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
-            death_timeout=30,
+            death_timeout=START_SECONDS,
             silence_logs=logging.WARNING,
             preload=list(config.preload),
             plugins=(_LeaveSignalsToTheNanny(),),
