@@ -1,7 +1,4 @@
-"""Long campaigns on a real SLURM: what is promised of time limits, kills and start-up, measured and kept.
-
-Results go to benchmarks/results/slurm.json, one key a measurement.
-"""
+"""Long campaigns on a real SLURM: what is promised of time limits, kills and start-up, measured and kept."""
 
 import json
 import os
@@ -16,26 +13,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.machine import facts
 from tests.cli.program import call, settings
 from tests.slurm.conftest import ENDS
+from tests.slurm.kept import keep
 from tests.worlds import noise, shard_hashes, write_image, write_network
 from unet_batch.drive import history
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "slurm.json"
 DECIDED = ("tile=128", "batch=1", "backend=eager", "precision=fp32", "threads=2", "block=128")
 PATIENT = ("--slurm", "patience=20", "--slurm", "requeues=200")
 TWO_BY_TWO = ("--nodes", "2", "--tasks", "4", "--slurm", "tasks_per_node=2")
 EVENTS = 10  # for fixed workers, and as many for elastic ones
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
-
-
-def keep(name, **values):
-    """Put a measurement into the results."""
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    found[name] = {**values, **facts()}
-    RESULTS.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from tests.cli.program import settings
+from tests.slurm.conftest import ENDS
+from tests.slurm.kept import keep
 from tests.worlds import noise, write_image
 
 pytestmark = pytest.mark.timeout(1800)  # a crowded machine; each wait has its own limit
@@ -61,21 +63,32 @@ def test_a_training_that_cannot_begin_fails_for_good(training):
     assert "cells.zarr" in training.jobs()[job]["reason"]
 
 
+# Some minutes of work on two cores, so that there is time to disturb it.
+LONG = ("run.steps=150", "run.batch=8", "sampling.patch=48", "model.spec.width=16", "model.spec.depth=2")
+
+
 @pytest.mark.soak
 def test_a_warning_and_two_preemptions_leave_the_losses_as_they_are(training):
-    undisturbed = train(training, "whole", "main")
-    assert training.ended(undisturbed, 600) == "COMPLETED", training.logs()
-    job = train(training, "run", "preempt")
+    undisturbed = train(training, "whole", "main", *LONG)
+    assert training.ended(undisturbed, 1200) == "COMPLETED", training.logs()
+    job = train(training, "run", "preempt", *LONG)
     for number, disturb in enumerate((warn, urgent, urgent), start=1):
         wait_for_a_saved_step(training, job, after=steps("run"))
         disturb(training, job)
         wait_for_the_restart(training, job, number)
-    assert training.ended(job, 600) == "COMPLETED", training.logs()
+    assert training.ended(job, 1200) == "COMPLETED", training.logs()
     assert losses("run") == losses("whole")
+    events = ["warning", "pre-emption", "pre-emption"]
+    last = losses("run")["150"]
+    keep("training", nodes=2, steps=150, events=events, restarts=3, losses_equal=True, last_loss=float(last))
 
 
 def wait_for_a_saved_step(desk, job, after):
-    desk.until(lambda: desk.state(job) == "RUNNING" and steps("run") > after + 2, 600)
+    def has_got_on():
+        assert desk.state(job) not in ENDS, desk.logs()
+        return desk.state(job) == "RUNNING" and steps("run") > after + 2
+
+    desk.until(has_got_on, 600)
 
 
 def wait_for_the_restart(desk, job, number):
