@@ -1,4 +1,4 @@
-"""What campaigns measured, in benchmarks/results/slurm.json: one key a measurement, with machine and versions."""
+"""What campaigns measured: benchmarks/results/slurm.json, a key for each, with machine and versions."""
 
 import json
 from pathlib import Path
