@@ -143,7 +143,7 @@ def _ending(folder: Path) -> tuple[str, str]:
         return "", ""
     if code == "0":
         return "done", ""
-    why = {"3": "finished; some blocks or images were set aside", "75": "may not start again"}.get(code)
+    why = {"3": "finished; some blocks or images were set aside", "75": "has begun as often as it may; submit it again"}.get(code)
     return "failed", why or last_error(folder / "job.out") or f"exit code {code}"
 
 
