@@ -143,7 +143,11 @@ def _ending(folder: Path) -> tuple[str, str]:
         return "", ""
     if code == "0":
         return "done", ""
-    why = {"3": "finished; some blocks or images were set aside", "75": "has begun as often as it may; submit it again"}.get(code)
+    told = {
+        "3": "finished; some blocks or images were set aside",
+        "75": "has begun as often as it may; submit it again to go on",
+    }
+    why = told.get(code)
     return "failed", why or last_error(folder / "job.out") or f"exit code {code}"
 
 
