@@ -166,6 +166,13 @@ def test_what_is_no_scheduler_file_is_one_line(tmp_path, text):
         Rendezvous.read(tmp_path / "none.json")
 
 
+def test_a_dashboard_for_all_is_told_by_the_name_of_its_machine(tmp_path):
+    path = tmp_path / "scheduler-1.json"
+    with process("scheduler", path, "--set", "dashboard=0.0.0.0:0") as scheduler:
+        until(path.exists, of=scheduler)
+        assert dashboard(None, str(path)).startswith(f"http://{socket.gethostname()}:")
+
+
 def test_an_interface_that_is_not_there_is_one_line(tmp_path):
     with process("scheduler", tmp_path / "s.json", "--set", "interface=nope9") as scheduler:
         _, said = scheduler.communicate(timeout=LONG)

@@ -194,7 +194,8 @@ def _dashboard(scheduler: Scheduler, config: PoolConfig) -> str:
     if host in ("127.0.0.1", "localhost"):
         tunnel = f"; from elsewhere: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
         return f"http://127.0.0.1:{port}/{page} on {socket.gethostname()}{tunnel}"
-    return f"http://{host or socket.gethostname()}:{port}/{page}"
+    anywhere = host in ("", "0.0.0.0", "[::]")  # noqa: S104 - recognised, not listened at
+    return f"http://{socket.gethostname() if anywhere else host}:{port}/{page}"
 
 
 def _name() -> str:
