@@ -84,7 +84,7 @@ def unfinished(out: Path, plan: Config, counts: tuple[int, ...]) -> Iterator[Unf
         StoreBusyError: another driver is at work there.
         OutputError: the place cannot be written.
     """
-    folder = out.with_name(out.name + ".partial")
+    folder = _folder(out)
     begun = (folder / _PLAN).exists()
     if begun:
         _require_same(folder, plan)
@@ -101,7 +101,16 @@ def unfinished(out: Path, plan: Config, counts: tuple[int, ...]) -> Iterator[Unf
             shutil.rmtree(folder, ignore_errors=True)
         raise
     if out.exists():
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(out)
+
+
+def discard(out: Path) -> None:
+    """Remove what was left of the finished product ``out``."""
+    shutil.rmtree(_folder(out), ignore_errors=True)
+
+
+def _folder(out: Path) -> Path:
+    return out.with_name(out.name + ".partial")
 
 
 def _ledger(folder: Path, counts: tuple[int, ...]) -> Ledger:

@@ -5,7 +5,6 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from rasterio.features import shapes
 
 from tests.products.export.stores import Labels, blobs
@@ -55,8 +54,14 @@ def facts(polygons, classes):
     return sorted(tuple(float(v) for v in row) for row in rows)
 
 
-small_labels = st.tuples(st.integers(1, 18), st.integers(1, 18)).flatmap(
-    lambda shape: arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 2, 255]))
+def noisy(height, width, seed, size):
+    """Labels at random in squares of ``size`` pixels: corners touch, some of them on the edges of blocks."""
+    coarse = np.random.default_rng(seed).choice(np.array([0, 1, 2, 255], np.uint8), (height, width))
+    return np.kron(coarse, np.ones((size, size), np.uint8))[:height, :width]
+
+
+small_labels = st.builds(
+    noisy, st.integers(1, 18), st.integers(1, 18), st.integers(0, 10**6), st.integers(1, 3)
 )
 
 
@@ -68,6 +73,16 @@ def test_polygons_are_those_of_the_whole(labels, block, connectivity, classes):
     assert facts(found, kinds) == facts(expected, values)
     assert shapely.area(found).tolist() == weights.tolist()
     assert shapely.is_valid(found).all()
+
+
+@settings(max_examples=60)
+@given(small_labels, st.integers(1, 8), st.sampled_from([4, 8]))
+def test_blocks_leave_no_vertex(labels, block, connectivity):
+    whole, _, _ = geometries(traced(labels, 18, connectivity), connectivity)
+    found, _, _ = geometries(traced(labels, block, connectivity), connectivity)
+    assert sorted(shapely.to_wkb(shapely.normalize(found))) == sorted(
+        shapely.to_wkb(shapely.normalize(whole))
+    )
 
 
 @pytest.mark.parametrize("block", [7, 20, 33, 100])
@@ -101,6 +116,16 @@ def test_simplified_polygons_have_no_gaps_and_no_overlaps(labels, block, connect
     assert len(found) == len(exact)
     assert shapely.is_valid(found).all()
     assert shapely.coverage_is_valid(shapely.get_parts(found))
+    assert shapely.area(found).sum() == pytest.approx(labels.size)
+
+
+@pytest.mark.parametrize("tolerance", [0.5, 2.0, 50.0])
+def test_a_block_of_one_region_keeps_what_its_neighbours_need(tolerance):
+    labels = np.ones((36, 36), np.uint8)
+    for row, column in ((0, 1), (1, 0), (1, 2), (2, 1)):
+        labels[row * 12 : row * 12 + 12, column * 12 : column * 12 + 12] = noisy(12, 12, row, 1) % 3
+    found, _, _ = geometries(traced(labels, 12, tolerance=tolerance))
+    assert shapely.coverage_is_valid(found)
     assert shapely.area(found).sum() == pytest.approx(labels.size)
 
 

@@ -172,12 +172,14 @@ def test_a_finished_table_is_left_alone(tmp_path, masks):
     out = tmp_path / "o.parquet"
     first = objects(masks, out, SERIAL, labels=tmp_path / "o")
     written, told = out.stat().st_mtime_ns, []
+    (tmp_path / "o.parquet.partial").mkdir()  # a kill between the table's rename and the folder's end
     again = objects(
         masks, out, SERIAL, labels=tmp_path / "o", hooks=Hooks(lambda _, p: told.append(p.message))
     )
     assert again == first
     assert out.stat().st_mtime_ns == written
     assert any("nothing to do" in message for message in told)
+    assert not (tmp_path / "o.parquet.partial").exists()
     with pytest.raises(OutputError, match="exists already"):
         objects(masks, out, config(connectivity=2))
 

@@ -23,7 +23,7 @@ from unet_batch.products.objects.table import Columns, TableWriter, about, chann
 from unet_batch.products.objects.unite import unite
 from unet_batch.products.scale import Scale
 from unet_batch.products.sources import open_beside, open_classes
-from unet_batch.products.unfinished import Unfinished, check_output, hash_of, unfinished
+from unet_batch.products.unfinished import Unfinished, check_output, discard, hash_of, unfinished
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.masks import Masks
@@ -76,6 +76,7 @@ def objects(
     plan = make_plan(opened, beside, settings)
     job = _Job(opened, beside, Path(out), None if labels is None else ObjectStore(Path(labels), plan), plan)
     if (found := job.done_before()) is not None:
+        discard(job.out)  # a kill may have left it
         Run(str(out), hooks).tell("nothing to do: the objects are there")
         return found
     job.check_outputs()

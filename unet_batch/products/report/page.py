@@ -41,11 +41,13 @@ def page(facts: Facts, title: str, shown: Sequence[Shown], classes: Sequence[tup
 def _head(facts: Facts, title: str) -> str:
     run, blocks = facts.busiest, facts.totals.blocks
     wall = sum(one.seconds for one in facts.runs)
-    ratio = "-" if facts.share is None else f"{100 * facts.share:.0f} %"
+    kept = ("-", "no trial was timed")
+    if facts.share is not None:
+        kept = (f"{100 * facts.share:.0f} %", "the network alone, as the trial timed it")
     figures = [
         ("pixels", f"{short(facts.pixels)}px", f"{facts.pixels:,}"),
         ("rate", of_rate(run.pixels_per_second) if run else "-", "of the longest run"),
-        ("share of pure forward", ratio, "the network alone, as the trial timed it"),
+        ("share of pure forward", *kept),
         ("wall time", duration(wall), f"{len(facts.runs)} run{'s' if len(facts.runs) != 1 else ''}"),
         (
             "blocks",

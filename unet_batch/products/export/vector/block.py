@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.products.export.extras import needed
-from unet_batch.products.export.vector.edge import restored
 from unet_batch.products.export.vector.features import Facts, Features, no_features
 from unet_batch.products.export.vector.fragments import Fragments, Frame, cut, no_fragments
 from unet_batch.products.export.vector.regions import OTHER, OUTSIDE, Regions
@@ -39,7 +38,7 @@ class Tracing:
         rings = trace(regions.labels, regions.classes)
         facts = _facts(regions, rings, rows)
         if self.tolerance:
-            rings = restored(simplified(rings, self.tolerance), rings, regions.labels.shape)
+            rings = simplified(rings, self.tolerance)
         wanted = facts.classes != OTHER
         feature = self._features(regions)
         unfinished = np.isin(feature, feature[_unfinished(regions, self.connectivity)]) & wanted
