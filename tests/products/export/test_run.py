@@ -47,9 +47,16 @@ def test_a_stopped_export_goes_on(tmp_path, masks, name):
     stopped = export(masks, tmp_path / name, CONFIG, hooks=hooks)
     assert (stopped.finished, stopped.bytes, len(seen)) == (False, 0, 2)
     assert not (tmp_path / name).exists()
-    hooks, more = after(10**6)
-    finished = export(masks, tmp_path / name, CONFIG, hooks=hooks)
+    more, told = [], []
+
+    def observe(event, progress):
+        if event is not None:
+            more.append(event.number)
+            told.append((progress.blocks_done, progress.blocks_total))
+
+    finished = export(masks, tmp_path / name, CONFIG, hooks=Hooks(observe))
     assert finished.finished
+    assert told == [(done + 1, len(more)) for done in range(len(more))]
     assert len(seen) + len(more) == finished.blocks
     (tmp_path / "other").mkdir()
     whole = export(masks, tmp_path / "other" / name, CONFIG)

@@ -60,18 +60,26 @@ class Workplace:
         Raises:
             DamageError: blocks that failed; the others are kept for the next run.
         """
-        total = sum(len(one.grid) for one in passes)
-        before = Progress(0, total, 0, 0.0)
-        for one in passes:
+        left = [self._left(one) for one in passes]
+        before = Progress(0, sum(left), 0, 0.0)
+        for one, blocks in zip(passes, left, strict=True):
             counter = _Counter(hooks, before)
             if not self._done(one, execute, Hooks(counter, hooks.stop)):
                 return False
-            before = replace(counter.last, blocks_done=before.blocks_done + len(one.grid))
+            before = replace(counter.last, blocks_done=before.blocks_done + blocks)
         return True
 
     def discard(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _left(self, one: Pass) -> int:
+        """Blocks of a pass that are not done yet."""
+        try:
+            ledger = Ledger.open(self.folder / one.name)
+        except MissingError:
+            return len(one.grid)
+        return int(open_blocks(one.grid, ledger, retry_failed=True).size)
 
     def _done(self, one: Pass, execute: Executor, hooks: Hooks) -> bool:
         folder = self.folder / one.name
