@@ -41,6 +41,7 @@ def command(
     from unet_batch.predict.planning import make_plan  # noqa: PLC0415
     from unet_batch.predict.request import Request  # noqa: PLC0415
     from unet_batch.predict.resources import threads  # noqa: PLC0415
+    from unet_batch.predict.scale import remark  # noqa: PLC0415
     from unet_batch.predict.trial import Trial, assume  # noqa: PLC0415
 
     config = load(PredictConfig, config_file, overrides)
@@ -56,6 +57,8 @@ def command(
         options.echo_json({**values, "plan": plan.model_dump(mode="json")})
     else:
         _show(plan, estimate)
+        if said := remark(request.image, request.spec.pixel_size):
+            click.echo(f"  remark: {said}")
 
 
 def _in_a_child(trial: "Trial") -> "Choice":
@@ -69,7 +72,8 @@ def _show(plan: "Plan", estimate: "Estimate") -> None:
     exact = "equals one untiled pass, to rounding" if plan.exact else "tiles are blended: not exact"
     lines = {
         "plan": plan.hash[:16],
-        "image": f"{_by(plan.image.shape)} px, {len(plan.image.channels)} channels {plan.image.dtype}",
+        "image": f"{_by(plan.image.shape)} px of level {plan.image.level}, "
+        f"{len(plan.image.channels)} channels {plan.image.dtype}",
         "compute": f"{compute.device}, {compute.precision}, {compute.backend}, batch {compute.batch}",
         "blocks": f"{estimate.blocks:,} of {_by(part.block)} px",
         "tiles": f"{estimate.tiles:,} of {_by(part.tile)} px, each reads {_by(plan.input_shape[2:])}",

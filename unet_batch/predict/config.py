@@ -60,7 +60,8 @@ class PredictConfig(DriveConfig):
         skip_background: a foreground test on a coarse level.
         roi: [start, stop] in pixels for each axis but the channels; only this is computed.
         channels: numbers or names of the image's channels, in the order that the network takes.
-        level: level of the image's pyramid to predict on.
+        level: level of the image's pyramid to predict on; ``auto`` is the one whose pixels are nearest in
+            size to those that the network was trained on (its ``pixel_size``), 0 where either is not known.
         probabilities: keep all class probabilities as uint8 (value / 254; 255 is no data).
         confidence: keep the probability of the winning class in the same way.
         tta: average over flips of every tile.
@@ -83,7 +84,7 @@ class PredictConfig(DriveConfig):
     skip_background: SkipBackground | None = None
     roi: tuple[Range, ...] | None = None
     channels: tuple[int | str, ...] | None = Field(default=None, min_length=1)
-    level: int = Field(default=0, ge=0)
+    level: Auto | Annotated[int, Field(ge=0)] = "auto"
     probabilities: bool = False
     confidence: bool = False
     tta: bool = False

@@ -9,6 +9,7 @@ from unet_batch.models.checkpoint import file_hash, read_spec
 from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import NodataMask, PredictConfig
 from unet_batch.predict.mask import INSIDE, open_mask
+from unet_batch.predict.scale import fitting_level
 from unet_batch.store.image import Image
 
 
@@ -34,8 +35,9 @@ class Request:
         """
         if not models:
             raise InputError("no model: give a checkpoint with --model")
-        opened = Image.open(image, axes=axes, level=config.level)
+        opened = Image.open(image, axes=axes)
         specs = [read_spec(Path(model)) for model in models]
+        opened = _at_level(opened, specs[0], config)
         for model, spec in zip(models[1:], specs[1:], strict=True):
             _check_alike(models[0], specs[0], model, spec)
         request = cls(opened, tuple(models), specs[0], tuple(file_hash(Path(m)) for m in models), config)
@@ -97,6 +99,18 @@ class Request:
             f"{self.image.path}: no channel {wanted!r}; it has 0 to {self.image.channels - 1} "
             f"({', '.join(names) or 'unnamed'})"
         )
+
+
+def _at_level(image: Image, spec: ModelSpec, config: PredictConfig) -> Image:
+    if config.level != "auto":
+        return image.at_level(config.level)
+    level = fitting_level(image, spec.pixel_size)
+    if level and config.roi:
+        raise InputError(
+            f"roi is in pixels of a level, and the network's pixel_size asks for level {level}: set `level` "
+            "too"
+        )
+    return image.at_level(level)
 
 
 def _check_alike(first: str, spec: ModelSpec, other_path: str, other: ModelSpec) -> None:

@@ -26,6 +26,7 @@ from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import Choice, make_plan
 from unet_batch.predict.request import Request
 from unet_batch.predict.resources import threads, worker_count
+from unet_batch.predict.scale import remark
 from unet_batch.predict.status import Status, plan_of, status
 from unet_batch.predict.trial import Trial, assume
 from unet_batch.schedule.events import Executor
@@ -67,6 +68,7 @@ def predict(
     models = [str(m) for m in ([model] if isinstance(model, str | Path) else model)]
     request = Request.open(str(image), models, config or PredictConfig(), axes)
     prediction = _Prediction(request, str(out), hooks, axes)
+    prediction.remark()
     if Path(out, "zarr.json").exists():
         prediction.resume(retry_failed=retry_failed)
     else:
@@ -80,6 +82,14 @@ class _Prediction:
     def __init__(self, request: Request, out: str, hooks: Hooks, axes: str | None) -> None:
         self.request, self.out, self.axes = request, out, axes
         self.run = Run(out, hooks)
+
+    def remark(self) -> None:
+        """Tell what a person should know before hours are spent."""
+        image, spec = self.request.image, self.request.spec
+        if image.level and self.request.config.level == "auto":
+            self.run.tell(f"level {image.level}, whose pixels are of the network's size")
+        if said := remark(image, spec.pixel_size):
+            self.run.tell(said)
 
     def begin(self) -> None:
         """A store that is not there yet."""
