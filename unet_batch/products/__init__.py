@@ -1,1 +1,1 @@
-"""Masks to what people use. So far: scores against known labels."""
+"""Masks to what people use: scores, files, polygons, objects, statistics, pictures, a report."""
