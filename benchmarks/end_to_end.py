@@ -24,6 +24,7 @@ from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.plan import Plan
 
 FORWARD_SECONDS = 4.0
+BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Case:
     def config(self, device: str) -> PredictConfig:
         """The defaults on this part of the image, but many blocks that report one by one: for the rates."""
         return PredictConfig(
-            channels=self.channels, roi=((0, self.side),) * 2, device=device, block=1024, packet_seconds=0.1
+            channels=self.channels, roi=((0, self.side),) * 2, device=device, block=BLOCK, packet_seconds=0.1
         )
 
 
@@ -47,7 +48,7 @@ def cases(side: int, rounds: int) -> list[Case]:
     """The demo's network on all of the image, the original U-Net, 16 times the work, on less of it."""
     return [
         Case("width 16, depth 4, batch norm", DEMO, (0, 1, 2), side, rounds),
-        Case("original U-Net, 31.0 M parameters", PAPER, (0,), side // 2, rounds),
+        Case("original U-Net, 31.0 M parameters", PAPER, (0,), max(2 * BLOCK, side // 2), rounds),
     ]
 
 

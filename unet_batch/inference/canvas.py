@@ -13,7 +13,10 @@ from unet_batch.tiling import Box
 
 
 class LabelCanvas:
-    """Labels alone, each pixel from one tile: nothing of K channels is ever kept for a whole block."""
+    """Labels alone, each pixel from one tile: nothing of K channels is ever kept for a whole block.
+
+    Where no tile is added, labels are anything.
+    """
 
     def __init__(self, head: Head, *, averaged: bool) -> None:
         self.head, self.averaged = head, averaged
@@ -23,7 +26,7 @@ class LabelCanvas:
         """Take the labels of a tile that writes ``write`` into ``region``."""
         labels = decide(answer_KT, self.head, averaged=self.averaged)
         if self.labels is None:
-            self.labels = labels.new_zeros((labels.shape[0], *region.shape))
+            self.labels = labels.new_empty((labels.shape[0], *region.shape))
         common = write.intersect(region)
         put(self.labels, _at(common, region), labels[_at(common, write)])
 

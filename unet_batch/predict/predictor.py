@@ -165,7 +165,7 @@ class Predictor:
             case "multilabel":
                 return tuple(int(np.count_nonzero(channel == 1)) for channel in labels)
             case _:
-                return (int(np.count_nonzero(~np.isnan(labels[0]))),)
+                return (int(np.count_nonzero(labels[0] == labels[0])),)  # NaN is no value, and not itself
 
     def _to_device(self, hull: NDArray[Any]) -> Tensor:
         native = np.require(hull, dtype=hull.dtype.newbyteorder("="), requirements=["C", "W"])
