@@ -75,6 +75,7 @@ def entry_of(event: Event, index: Sequence[int]) -> Entry:
         checksum=event.checksum,
         seconds=event.seconds,
         counts=event.counts,
+        time=time.time(),
         worker=event.worker,
         error=event.error,
     )

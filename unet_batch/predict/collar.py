@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Valid = NDArray[np.bool_]
-Indices = NDArray[np.int64]
+# Half of what int64 would have to move; no image has an axis of 2^30 pixels in one read.
+Indices = NDArray[np.int32]
+_FAR = 2**30
 
 
 def mirrored(pixels: NDArray[Any], has: Valid, reach: Sequence[int]) -> tuple[NDArray[Any], Valid]:
@@ -20,45 +22,48 @@ def mirrored(pixels: NDArray[Any], has: Valid, reach: Sequence[int]) -> tuple[ND
     Also gives what is left: farther from data than that. A filled pixel depends on others up to
     2 reach + 1 away alone, so any region that includes these gives the same.
     """
-    filled, known = pixels, has
+    filled, known = pixels.copy(), has.copy()
     for axis in reversed(range(has.ndim)):
         if not reach[axis]:
             continue
-        source, usable = _mirror(np.moveaxis(known, axis, -1), reach[axis])
-        source, usable = np.moveaxis(source, -1, axis), np.moveaxis(usable, -1, axis)
-        taken = np.take_along_axis(filled, source[np.newaxis], axis=axis + 1)
-        filled, known = np.where(usable, taken, filled), known | usable
+        along, of_line = np.moveaxis(filled, axis + 1, -1), np.moveaxis(known, axis, -1)
+        place, source = _mirror(of_line, reach[axis])
+        every: tuple[Any, ...] = (slice(None), *place[:-1])
+        along[(*every, place[-1])] = along[(*every, source)]
+        of_line[place] = True
     return filled, ~known
 
 
-def _mirror(has: Valid, reach: int) -> tuple[Indices, Valid]:
-    """For each pixel of the last axis, where its mirror image is, and whether that is to be taken."""
+def _mirror(has: Valid, reach: int) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64]]:
+    """The missing pixels that lie near enough to data on the last axis, and where their mirror images are."""
     size = has.shape[-1]
-    place = np.broadcast_to(np.arange(size), has.shape)
-    edge = np.zeros((*has.shape[:-1], 1), np.bool_)
-    opens = has & ~np.concatenate([edge, has[..., :-1]], axis=-1)
-    closes = has & ~np.concatenate([has[..., 1:], edge], axis=-1)
-    before, first = _last(place, has), _last(place, opens)
-    behind, last = _next(place, has), _next(place, closes)
-    down, up = place - before, behind - place
+    place = np.broadcast_to(np.arange(size, dtype=np.int32), has.shape)
+    before, behind = _last(place, has), _next(place, has)
+    near = ~has & ((place - before <= reach) | (behind - place <= reach))
+    found = np.nonzero(near)
+    here, lines = found[-1], found[:-1]
+    before_here, behind_here = before[found], behind[found]
+    down, up = here - before_here, behind_here - here
     lower = down <= up
-    rim = np.clip(np.where(lower, before, behind), 0, size - 1)
-    start, stop = np.take_along_axis(first, rim, -1), np.take_along_axis(last, rim, -1)
-    away, length = np.minimum(down, up), stop - start + 1
+    # Behind a run of data its mirror leads back to where the run opens, before one to where it closes.
+    edge = np.zeros((*has.shape[:-1], 1), np.bool_)
+    first = _last(place, has & ~np.concatenate([edge, has[..., :-1]], axis=-1))
+    last = _next(place, has & ~np.concatenate([has[..., 1:], edge], axis=-1))
+    rim = np.where(lower, before_here, behind_here)
+    length = last[(*lines, rim)] - first[(*lines, rim)] + 1
     # Fold the way back into a run of data that is shorter than the collar, as border.read does.
     period = np.maximum(2 * length - 2, 1)
-    inward = away % period
+    inward = np.minimum(down, up) % period
     inward = np.minimum(inward, period - inward) if size > 1 else inward
-    source = np.where(lower, rim - inward, rim + inward)
-    return np.clip(source, 0, size - 1), ~has & (away <= reach)
+    return found, np.clip(np.where(lower, rim - inward, rim + inward), 0, size - 1)
 
 
 def _last(place: Indices, marked: Valid) -> Indices:
     """Position of the nearest marked pixel at or before each; far below zero where there is none."""
-    return np.maximum.accumulate(np.where(marked, place, -(2**30)), axis=-1)
+    return np.maximum.accumulate(np.where(marked, place, np.int32(-_FAR)), axis=-1)
 
 
 def _next(place: Indices, marked: Valid) -> Indices:
     """Position of the nearest marked pixel at or behind each; far above all where there is none."""
-    reverse = np.where(marked, place, 2**30)[..., ::-1]
+    reverse = np.where(marked, place, np.int32(_FAR))[..., ::-1]
     return np.minimum.accumulate(reverse, axis=-1)[..., ::-1]

@@ -65,19 +65,21 @@ class Columns:
             counts=tuple(int(c) for c in self._cell("counts", index)),
         )
 
-    def put(self, entry: Entry) -> None:
-        """Set a block's cells."""
-        self.status[entry.index] = entry.status
-        counts = entry.counts or (0,) * self.classes
-        cells = {
-            "status": entry.status,
-            "checksum": entry.checksum,
-            "seconds": entry.seconds,
-            "counts": counts,
-        }
+    def put(self, entry: Entry) -> Entry:
+        """Set a block's cells; gives what was recorded of it before, as ``get`` would."""
         cell, offset = self._place(entry.index)
-        for name, value in cells.items():
-            self._chunk_to_change(name, cell)[offset] = value
+        status, checksum, seconds, counts = (self._chunk_to_change(name, cell) for name in DTYPES)
+        old = Entry(
+            index=entry.index,
+            status=Status(int(self.status[entry.index])),
+            checksum=int(checksum[offset]),
+            seconds=float(seconds[offset]),
+            counts=tuple(counts[offset].tolist()),
+        )
+        self.status[entry.index] = status[offset] = entry.status
+        checksum[offset], seconds[offset] = entry.checksum, entry.seconds
+        counts[offset] = entry.counts or 0
+        return old
 
     def put_status(self, blocks: NDArray[np.bool_], status: Status) -> None:
         """Set the status of ``blocks`` (a mask of the grid's shape), and nothing else of them."""

@@ -202,8 +202,7 @@ class Ledger:
         return inside and len(entry.counts) in {0, self.classes}
 
     def _apply(self, entry: Entry) -> None:
-        old = self._columns.get(entry.index)
-        self._columns.put(entry)
+        old = self._columns.put(entry)
         self._blocks[old.status] -= 1
         self._blocks[entry.status] += 1
         self._seconds += entry.seconds - old.seconds

@@ -85,10 +85,11 @@ class Grid:
 
     def at(self, number: int) -> Block:
         """The block with a raster ``number`` (last axis fastest)."""
-        if not 0 <= number < len(self):
-            raise IndexError(f"block {number} of {len(self)}")
+        counts = self.counts
+        if not 0 <= number < prod(counts):
+            raise IndexError(f"block {number} of {prod(counts)}")
         index, rest = [], number
-        for count in reversed(self.counts):  # unravel_index takes ten times as long for one number
+        for count in reversed(counts):  # unravel_index takes ten times as long for one number
             rest, place = divmod(rest, count)
             index.append(place)
         index.reverse()
