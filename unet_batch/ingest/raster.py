@@ -131,7 +131,7 @@ def facts_of(path: str, dataset: "DatasetReader") -> RasterFacts:
     _refuse_unrectified(path, dataset)
     masks = {flag.name for flags in dataset.mask_flag_enums for flag in flags}
     bands = _bands(dataset)
-    alpha = next((i for i, band in enumerate(bands) if band.colour == "alpha"), None)
+    alpha = _alpha(dataset)
     overviews = len(dataset.overviews(1))
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
     return RasterFacts(
@@ -157,6 +157,9 @@ def read_bands(dataset: "DatasetReader", box: Box, bands: list[int]) -> NDArray[
 
 def read_mask(dataset: "DatasetReader", box: Box) -> NDArray[np.bool_]:
     """Where the raster's mask or alpha band says that there is data: (*box.shape)."""
+    alpha = _alpha(dataset)
+    if alpha is not None and dataset.nodata is not None:  # for which rasterio would leave it aside
+        return np.asarray(dataset.read(alpha + 1, window=_window(box)) != 0)
     return np.asarray(dataset.dataset_mask(window=_window(box)) != 0)
 
 
@@ -190,6 +193,12 @@ class OpenFiles:
 
 def _window(box: Box) -> tuple[tuple[int, int], ...]:
     return tuple(zip(box.start, box.stop, strict=True))
+
+
+def _alpha(dataset: "DatasetReader") -> int | None:
+    """Number of the alpha band, from 0."""
+    colours = [colour.name for colour in dataset.colorinterp]
+    return colours.index("alpha") if "alpha" in colours else None
 
 
 def _dtype(path: str, dataset: "DatasetReader") -> np.dtype[Any]:

@@ -12,14 +12,17 @@ from unet_batch.drive.config import DriveConfig
 from unet_batch.drive.hooks import Hooks, Progress
 from unet_batch.errors import OutputError
 from unet_batch.products.crew import crew
-from unet_batch.products.export.config import ExportConfig
+from unet_batch.products.export.config import ExportConfig, Kind
+from unet_batch.products.export.image_view import ImageView
 from unet_batch.products.export.kinds import kind_of
 from unet_batch.products.export.product import Joined, Product
 from unet_batch.products.export.raster.product import Raster
+from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.vector.product import Polygons
 from unet_batch.products.export.view import View
 from unet_batch.products.export.workplace import Workplace
 from unet_batch.store.door import writing
+from unet_batch.store.group import read_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,13 @@ class ExportSummary:
 def export(
     masks: str | Path, out: str | Path, config: ExportConfig | None = None, *, hooks: Hooks = Hooks()
 ) -> ExportSummary:
-    """Write the mask store ``masks`` to ``out``, in memory that does not depend on its size.
+    """Write the mask store, or image, ``masks`` to ``out``, in memory that does not depend on its size.
 
     Blocks are done as a prediction's are. Their pieces wait in ``OUT.partial`` for the last; after a stop
     or a kill the same call goes on from them.
 
     Args:
-        masks: finished masks.
+        masks: finished masks; or an image, bit for bit, as GeoTIFF: a COG or parts.
         out: ``.tif`` (COG), ``.ome.tif``, ``.geojson``, ``.parquet``, ``.gpkg``, or a folder for COG parts.
         config: settings.
         hooks: to watch the run and to end it early.
@@ -66,12 +69,7 @@ def export(
     began, config = time.perf_counter(), config or ExportConfig()
     kind, out = kind_of(str(out), config), Path(out)
     _refuse(out, overwrite=config.overwrite)
-    view = View.open(str(masks), _layer(kind, config), None if kind == "ome-tiff" else config.plane)
-    product: Product
-    if kind == "cog" or kind == "parts" or kind == "ome-tiff":  # noqa: PLR1714 - mypy narrows by these
-        product = Raster(kind, view, config)
-    else:
-        product = Polygons.of(kind, view, config)
+    view, product = _opened(str(masks), kind, config)
     with crew(config, view.planes * view.shape[0] * view.shape[1]) as workers:
         place = Workplace.open(out, _request(view, kind, config))  # not before there are workers
         passes = product.passes(place.folder)
@@ -81,6 +79,21 @@ def export(
         joined = _publish(product, place, out, kind, hooks)
         summary = replace(summary, finished=True, features=joined.features, bytes=_size(out))
     return replace(summary, seconds=time.perf_counter() - began)
+
+
+def _opened(store: str, kind: Kind, config: ExportConfig) -> tuple[Source, Product]:
+    """What is exported, and what it becomes. Images become GeoTIFFs alone."""
+    if (kind == "cog" or kind == "parts") and _is_image(store):  # noqa: PLR1714 - mypy narrows by these
+        picture = ImageView.open(store, config.plane)
+        return picture, Raster(kind, picture, config)
+    view = View.open(store, _layer(kind, config), None if kind == "ome-tiff" else config.plane)
+    if kind == "cog" or kind == "parts" or kind == "ome-tiff":  # noqa: PLR1714 - mypy narrows by these
+        return view, Raster(kind, view, config)
+    return view, Polygons.of(kind, view, config)
+
+
+def _is_image(store: str) -> bool:
+    return Path(store).exists() and "masks" not in read_node(store, store)[1]
 
 
 def _publish(product: Product, place: Workplace, out: Path, kind: str, hooks: Hooks) -> Joined:
@@ -117,9 +130,9 @@ def _refuse(out: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
 
 
-def _request(view: View, kind: str, config: ExportConfig) -> dict[str, Any]:
+def _request(view: Source, kind: str, config: ExportConfig) -> dict[str, Any]:
     """What decides the pieces: another request must not go on with them."""
-    store, digest = Path(view.masks.path), hashlib.sha256()
+    store, digest = Path(view.path), hashlib.sha256()
     for file in (store / "zarr.json", store / "ledger" / "zarr.json"):
         digest.update(file.read_bytes() if file.exists() else b"")
     elsewhere = {*DriveConfig.model_fields, "overwrite"}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
 from unet_batch.store import ome
+from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.layer import Halve
 from unet_batch.store.masks import Masks
@@ -49,7 +50,8 @@ class View:
             raise InputError(f"{path}: is not finished; run its `unet-batch predict` again, then export it")
         if layer not in masks.layers:
             raise InputError(f"{path}: has no layer {layer}; choose among {', '.join(masks.layers)}")
-        chosen = None if plane is None else _chosen(masks, plane)
+        layout = masks.layout
+        chosen = None if plane is None else chosen_plane(path, layout.axes, layout.shape, plane)
         return cls(masks, layer, chosen)
 
     @property
@@ -57,6 +59,11 @@ class View:
         """Height and width at level 0."""
         height, width = self.masks.layout.shape[-2:]
         return height, width
+
+    @property
+    def path(self) -> str:
+        """Of the store."""
+        return self.masks.path
 
     @property
     def outer(self) -> tuple[int, ...]:
@@ -93,6 +100,11 @@ class View:
     def bands(self) -> tuple[str, ...]:
         """Names of the channels."""
         return (self.layer,) if self.channels == 1 and self.classes else self.masks.layout.names
+
+    @property
+    def meanings(self) -> tuple[Band, ...]:
+        """What the numbers of the channels mean; nothing more than their names say."""
+        return ()
 
     @property
     def colours(self) -> Colours:
@@ -143,21 +155,26 @@ class View:
         return tuple(int(i) for i in np.unravel_index(plane, self.outer)) if self.outer else ()
 
 
-def _chosen(masks: Masks, plane: Mapping[str, int]) -> tuple[int, ...]:
-    axes, shape = masks.layout.axes[:-2], masks.layout.shape[:-2]
+def chosen_plane(
+    path: str, all_axes: str, whole: tuple[int, ...], plane: Mapping[str, int]
+) -> tuple[int, ...]:
+    """The index of ``plane`` along the axes before y; those of one pixel need not be named.
+
+    Raises:
+        InputError: a plane that is not there, or more than one.
+    """
+    axes, shape = all_axes[:-2], whole[:-2]
     for axis in plane:
         if axis not in axes:
-            raise InputError(
-                f"{masks.path}: has no axis {axis} to choose a plane by; axes {masks.layout.axes}"
-            )
+            raise InputError(f"{path}: has no axis {axis} to choose a plane by; axes {all_axes}")
     chosen = []
     for axis, extent in zip(axes, shape, strict=True):
         if extent > 1 and axis not in plane:
             raise InputError(
-                f"{masks.path}: has {extent} planes along {axis}; choose one with --set plane.{axis}=0, "
-                "or export to OME-TIFF"
+                f"{path}: has {extent} planes along {axis}; choose one with --set plane.{axis}=0, "
+                "or export masks to OME-TIFF"
             )
         if plane.get(axis, 0) >= extent:
-            raise InputError(f"{masks.path}: no plane {plane[axis]} along {axis}; choose 0 to {extent - 1}")
+            raise InputError(f"{path}: no plane {plane[axis]} along {axis}; choose 0 to {extent - 1}")
         chosen.append(plane.get(axis, 0))
     return tuple(chosen)

@@ -8,39 +8,42 @@ import numpy as np
 from unet_batch.errors import InputError
 from unet_batch.products.export.extras import needed
 from unet_batch.products.export.raster.codec import compression_tag
+from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.raster.tiff import ASCII, DOUBLE, LONG, RATIONAL, SHORT, Tag
-from unet_batch.products.export.view import View
 from unet_batch.store.georef import GeoReference
 
-_PALETTE, _MIN_IS_BLACK = 3, 1
-_FORMATS = {"u": 1, "f": 3}
+_PALETTE, _RGB, _MIN_IS_BLACK = 3, 2, 1
+_FORMATS = {"u": 1, "i": 2, "f": 3}
+_ALPHA = 2  # of ExtraSamples: not multiplied into the colours
 _GEO_TAGS = {33550: DOUBLE, 33922: DOUBLE, 34264: DOUBLE, 34735: SHORT, 34736: DOUBLE, 34737: ASCII}
 _CENTIMETRE = 3
 
 
-def pixel_tags(view: View, tile: int, compression: str) -> list[Tag]:
+def pixel_tags(view: Source, tile: int, compression: str) -> list[Tag]:
     """Of every page: how its pixels are stored, coloured, and which of them are none."""
     bits = view.dtype.itemsize * 8
-    coloured = view.classes is not None
+    coloured, colours = view.classes is not None, [band.colour for band in view.meanings]
+    rgb = colours[:3] == ["red", "green", "blue"]
     tags = [
         Tag(258, SHORT, [bits] * view.channels),
         Tag(259, SHORT, compression_tag(compression)),
-        Tag(262, SHORT, _PALETTE if coloured else _MIN_IS_BLACK),
+        Tag(262, SHORT, _PALETTE if coloured else _RGB if rgb else _MIN_IS_BLACK),
         Tag(277, SHORT, view.channels),
         Tag(284, SHORT, 1),
         Tag(322, LONG, tile),
         Tag(323, LONG, tile),
         Tag(339, SHORT, [_FORMATS[view.dtype.kind]] * view.channels),
-        Tag(42113, ASCII, nodata(view)),
     ]
+    if view.fill is not None:
+        tags.append(Tag(42113, ASCII, nodata(view.fill)))
     if coloured:
         tags.append(Tag(320, SHORT, colour_map(view)))
-    if view.channels > 1:
-        tags.append(Tag(338, SHORT, [0] * (view.channels - 1)))
+    if extra := range(3 if rgb else 1, view.channels):
+        tags.append(Tag(338, SHORT, [_ALPHA if colours[i : i + 1] == ["alpha"] else 0 for i in extra]))
     return tags
 
 
-def image_tags(view: View, georef: GeoReference | None) -> list[Tag]:
+def image_tags(view: Source, georef: GeoReference | None) -> list[Tag]:
     """Of the first page: names, and where it lies."""
     tags = [Tag(42112, ASCII, gdal_metadata(view)), Tag(305, ASCII, "unet-batch")]
     if georef is not None:
@@ -53,12 +56,14 @@ def image_tags(view: View, georef: GeoReference | None) -> list[Tag]:
     return tags
 
 
-def nodata(view: View) -> str:
+def nodata(fill: float) -> str:
     """The value without data as text."""
-    return "nan" if np.isnan(view.fill) else str(int(view.fill))
+    if np.isnan(fill):
+        return "nan"
+    return str(int(fill)) if float(fill).is_integer() else repr(float(fill))
 
 
-def colour_map(view: View) -> list[int]:
+def colour_map(view: Source) -> list[int]:
     """Red, green and blue of every value, 0 to 65535; black where there is no class."""
     table = np.zeros((3, 256**view.dtype.itemsize), np.int64)
     colours = np.array(view.colours, np.int64)[:, :3].T
@@ -66,17 +71,32 @@ def colour_map(view: View) -> list[int]:
     return [int(value) for value in table.reshape(-1)]
 
 
-def gdal_metadata(view: View) -> str:
+def gdal_metadata(view: Source) -> str:
     """The XML in which GDAL keeps items of an image and of its bands."""
     items = [
-        f'<Item name="DESCRIPTION" sample="{i}" role="description">{escape(name)}</Item>'
+        f'<Item name="DESCRIPTION" sample="{i}" role="description">{_twice_escaped(name)}</Item>'
         for i, name in enumerate(view.bands)
     ]
-    names = [f'<Item name="CLASS_{i}">{escape(name)}</Item>' for i, name in enumerate(view.classes or ())]
+    for i, band in enumerate(view.meanings):
+        told = {"scale": band.scale, "offset": band.offset, "unittype": band.unit}
+        plain = {"scale": 1, "offset": 0, "unittype": None}
+        items += [
+            f'<Item name="{role.upper()}" sample="{i}" role="{role}">{_twice_escaped(str(value))}</Item>'
+            for role, value in told.items()
+            if value != plain[role]
+        ]
+    names = [
+        f'<Item name="CLASS_{i}">{_twice_escaped(name)}</Item>' for i, name in enumerate(view.classes or ())
+    ]
     return "<GDALMetadata>" + "".join([*names, *items]) + "</GDALMetadata>"
 
 
-def category_xml(view: View) -> str:
+def _twice_escaped(text: str) -> str:
+    """As GDAL writes text into this XML, and reads it."""
+    return escape(escape(text))
+
+
+def category_xml(view: Source) -> str:
     """``CategoryNames`` as GDAL reads them in a sidecar or a VRT; empty where values are no classes."""
     if view.classes is None:
         return ""
@@ -84,7 +104,7 @@ def category_xml(view: View) -> str:
     return f"<CategoryNames>{names}</CategoryNames>"
 
 
-def sidecar(view: View) -> str:
+def sidecar(view: Source) -> str:
     """What GDAL looks for in FILE.aux.xml: class names have no place in a TIFF."""
     return f'<PAMDataset><PAMRasterBand band="1">{category_xml(view)}</PAMRasterBand></PAMDataset>\n'
 

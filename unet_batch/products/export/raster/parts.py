@@ -9,11 +9,13 @@ from unet_batch.products.export.raster.cog import write_cog
 from unet_batch.products.export.raster.geometry import Geometry
 from unet_batch.products.export.raster.geotiff import category_xml, image_tags, nodata, pixel_tags
 from unet_batch.products.export.raster.pieces import Page, Pieces
-from unet_batch.products.export.view import View
+from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.whole import written_whole
 from unet_batch.tiling import Box
 
-_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32", "float32": "Float32"}
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "int8": "Int8"}
+_GDAL_TYPES |= {f"int{bits}": f"Int{bits}" for bits in (16, 32, 64)}
+_GDAL_TYPES |= {f"float{bits}": f"Float{bits}" for bits in (32, 64)}
 VRT = "mask.vrt"
 
 
@@ -35,7 +37,7 @@ def parts_of(geometry: Geometry, extent: int) -> Iterator[Part]:
             )
 
 
-def write_parts(folder: Path, pieces: Pieces, view: View, extent: int, compression: str) -> None:
+def write_parts(folder: Path, pieces: Pieces, view: Source, extent: int, compression: str) -> None:
     """Write all parts, and the VRT last."""
     geometry, parts = pieces.geometry, list(parts_of(pieces.geometry, extent))
     every = pixel_tags(view, geometry.tile, compression)
@@ -50,7 +52,7 @@ def write_parts(folder: Path, pieces: Pieces, view: View, extent: int, compressi
         file.write(vrt(view, parts).encode())
 
 
-def vrt(view: View, parts: list[Part]) -> str:
+def vrt(view: Source, parts: list[Part]) -> str:
     """The VRT of parts that lie beside it."""
     height, width = view.shape
     place = ""
@@ -62,20 +64,21 @@ def vrt(view: View, parts: list[Part]) -> str:
     return f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">{place}{bands}</VRTDataset>\n'
 
 
-def _band(view: View, parts: list[Part], band: int) -> str:
+def _band(view: Source, parts: list[Part], band: int) -> str:
     colours = ""
     if view.classes is not None:
         entries = "".join(f'<Entry c1="{r}" c2="{g}" c3="{b}" c4="{a}"/>' for r, g, b, a in view.colours)
         colours = f"<ColorInterp>Palette</ColorInterp><ColorTable>{entries}</ColorTable>{category_xml(view)}"
     sources = "".join(_source(view, part, band) for part in parts)
+    missing = "" if view.fill is None else f"<NoDataValue>{nodata(view.fill)}</NoDataValue>"
     return (
         f'<VRTRasterBand dataType="{_GDAL_TYPES[view.dtype.name]}" band="{band + 1}">'
-        f"<Description>{escape(view.bands[band])}</Description><NoDataValue>{nodata(view)}</NoDataValue>"
+        f"<Description>{escape(view.bands[band])}</Description>{missing}"
         f"{colours}{sources}</VRTRasterBand>"
     )
 
 
-def _source(view: View, part: Part, band: int) -> str:
+def _source(view: Source, part: Part, band: int) -> str:
     (y, x), (height, width) = part.box.start, part.box.shape
     size = f'xSize="{width}" ySize="{height}"'
     return (

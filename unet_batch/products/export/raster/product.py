@@ -12,6 +12,7 @@ from unet_batch.products.export.raster.geotiff import image_tags, pixel_tags, si
 from unet_batch.products.export.raster.ome_tiff import write_ome_tiff
 from unet_batch.products.export.raster.parts import write_parts
 from unet_batch.products.export.raster.pieces import Pieces
+from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.raster.work import TilesWork
 from unet_batch.products.export.view import View
 from unet_batch.products.export.workplace import Pass
@@ -27,7 +28,7 @@ class Raster:
     """The tiled TIFFs of a view."""
 
     kind: Literal["cog", "parts", "ome-tiff"]
-    view: View
+    view: Source
     config: ExportConfig
 
     @property
@@ -56,6 +57,7 @@ class Raster:
         """The pieces as the file or folder ``target``."""
         pieces, compression = Pieces(folder, self.geometry, tell), self.config.compression
         if self.kind == "ome-tiff":
+            assert isinstance(self.view, View), "images are refused before"
             write_ome_tiff(target, pieces, self.view, compression)
             return Joined()
         if self.kind == "parts":

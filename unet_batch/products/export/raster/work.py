@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from unet_batch.products.export.raster.codec import encoder, tiles_of
 from unet_batch.products.export.raster.geometry import Geometry
 from unet_batch.products.export.raster.pieces import piece_path, save_tiles
-from unet_batch.products.export.view import View
+from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.whole import written_whole
 from unet_batch.schedule.events import Event
 from unet_batch.tiling import Box
@@ -27,7 +27,7 @@ class TilesWork:
     the next group's finest level beside its tiles.
     """
 
-    view: View
+    view: Source
     geometry: Geometry
     group: int
     folder: Path
@@ -45,7 +45,7 @@ class TilesWork:
             pixels = self._pixels(level, plane, self.geometry.box_at(box, level), pixels)
             reading += time.perf_counter() - began
             for sample in self._samples(pixels):
-                tiles += [encode(tile) for tile in tiles_of(sample, self.geometry.tile, self.view.fill)]
+                tiles += [encode(tile) for tile in tiles_of(sample, self.geometry.tile, self.view.fill or 0)]
         encoded = time.perf_counter()
         save_tiles(piece_path(self.folder, self.geometry, self.group, number), tiles)
         self._carry(number, pixels)
@@ -80,7 +80,7 @@ class TilesWork:
         """What the blocks of the group before left of ``box``."""
         counts = self.geometry.grid(self.group - 1).counts
         extent = self.geometry.block >> self.geometry.span
-        found = np.full((self.view.channels, *box.shape), self.view.fill, self.view.dtype)
+        found = np.full((self.view.channels, *box.shape), self.view.fill or 0, self.view.dtype)
         cells = box.scale_down((extent, extent))
         for i in range(cells.start[0], cells.stop[0]):
             for j in range(cells.start[1], cells.stop[1]):
