@@ -157,14 +157,14 @@ def measure(folder: Path, gigabytes: float, share: float) -> dict[str, Any]:
     began = time.perf_counter()
     has = write_source(folder / "image.zarr", side, share)
     write_network(folder / "network.safetensors", SMALL)
-    source = {
+    image = {
         "bytes": (side * BLOCK) ** 2 * bytes_per_pixel,
         "pixels": (side * BLOCK) ** 2,
         "blocks": side**2,
         "blocks_with_data": int(has.sum()),
         "seconds": round(time.perf_counter() - began, 1),
     }
-    say(f"source: {source}")
+    say(f"image: {image}")
     killed = kill_half_way(folder, int(has.sum()))
     resumed = start(folder)
     output, _ = resumed.communicate()
@@ -172,10 +172,10 @@ def measure(folder: Path, gigabytes: float, share: float) -> dict[str, Any]:
     last = json.loads(output)
     say(f"resumed: {last}")
     record = history.read(str(folder / "masks.zarr"))[-1]
-    redone = record.blocks.get("done", 0) + killed["blocks_done"] - source["blocks_with_data"]
+    redone = record.blocks.get("done", 0) + killed["blocks_done"] - image["blocks_with_data"]
     assert redone == 0, f"{redone} blocks were done twice"
     return {
-        "source": source,
+        "image": image,
         "killed": killed,
         "resumed": last,
         "seconds": round(killed["seconds"] + last["seconds"], 1),

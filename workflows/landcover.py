@@ -175,6 +175,9 @@ def make_products(country: Country) -> bool:
         print(f"{done.output}: {done.kind}, {done.bytes / 1e6:.1f} MB")
     unet_batch.preview([country.mosaic, country.masks], country.out / "landcover.png", colours(country))
     if country.made:
+        from landcover_picture import draw  # noqa: PLC0415 - needs rasterio
+
+        draw(country.out / "scenes", country.mosaic, country.masks, country.out / "story.png")
         report(judge(country))
     print(f"look at    {country.out / 'landcover.png'}, {country.out / 'landcover.tif'} (in QGIS)")
     print(f"ask        unet-batch status {country.masks}; unet-batch stats {country.masks}")

@@ -75,7 +75,8 @@ def test_the_files_say_what_the_mask_says(country):
         np.testing.assert_array_equal(file.read(), whole(country.masks))
         assert (file.crs.to_epsg(), file.nodata) == (32633, 255)
     assert '"water"' in (country.out / "landcover.geojson").read_text()
-    assert (country.out / "landcover.png").stat().st_size > 10_000
+    for name in ("landcover.png", "story.png"):
+        assert (country.out / name).stat().st_size > 10_000
 
 
 def test_a_second_run_computes_nothing(landcover, country, capsys):
