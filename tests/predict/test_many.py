@@ -57,15 +57,19 @@ def test_all_but_the_broken_one_are_done_largest_first(tmp_path, images, network
     assert shard_hashes(alone) == shard_hashes(tmp_path / "out" / "middle.zarr")
 
 
-def test_the_network_is_loaded_once(tmp_path, images, network, monkeypatch):
+def test_the_network_is_made_ready_once(tmp_path, images, network, monkeypatch):
     from unet_batch.predict import forward
 
-    loaded = []
-    load = forward.load_checkpoint
-    monkeypatch.setattr(forward, "load_checkpoint", lambda path: (loaded.append(path), load(path))[1])
+    ready, prepare = [], forward.devices.prepare
+
+    def noted(*arguments):
+        ready.append(arguments)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(forward.devices, "prepare", noted)
     forward._kept.clear()
     predict_many([images], tmp_path / "out", network, PredictConfig(**PLAIN))
-    assert loaded == [network]
+    assert len(ready) == 1
 
 
 def test_a_stop_leaves_the_rest_for_the_next_call(tmp_path, images, network):

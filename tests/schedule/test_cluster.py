@@ -1,6 +1,7 @@
 import json
 import threading
 import urllib.request
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -63,8 +64,9 @@ def kill_new_workers(ended):
     """SIGKILL to each worker process of this one before it can answer."""
     while not ended.wait(0.01):
         for child in psutil.Process().children(recursive=True):
-            if any("spawn_main" in word for word in child.cmdline()):
-                child.kill()
+            with suppress(psutil.Error):  # it may have ended, or not be waited for yet
+                if any("spawn_main" in word for word in child.cmdline()):
+                    child.kill()
 
 
 @pytest.mark.parametrize("deaths", [1, local.STARTS])

@@ -11,6 +11,9 @@ from unet_batch.ingest.mosaic.run import ingest_mosaic
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.run import export
 
+# rioxarray itself uses what affine is about to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def mosaic(tmp_path_factory):
