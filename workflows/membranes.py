@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 import unet_batch
+from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load
 from unet_batch.errors import UnetBatchError
 from unet_batch.predict.config import PredictConfig
@@ -63,8 +64,9 @@ def settings(overrides: list[str], *, held_out: bool) -> TrainConfig:
 
 
 def train(config: TrainConfig) -> TrainResult:
-    """Train, or go on."""
-    return unet_batch.train(config, hooks=Hooks(_tell))
+    """Train, or go on; a signal ends it after its step, for the next call to go on."""
+    with on_signals(print, "ending after this step") as stop:
+        return unet_batch.train(config, hooks=Hooks(_tell, stop))
 
 
 def predict(run: Path) -> None:

@@ -23,6 +23,7 @@ from nuclei_stains import restained
 from PIL import Image as Picture
 
 import unet_batch
+from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load, read_yaml
 from unet_batch.errors import MissingError, UnetBatchError
 from unet_batch.store.image import Image
@@ -34,7 +35,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "train" / "nuclei.yaml"
 OUT = Path("out/nuclei")
 # How often samples are drawn of each kind of real picture, within which every picture counts alike.
 SHARES = {"fluo": 0.44, "HE_purple": 0.44, "brightfield_gray": 0.12}
-VIRTUAL_SHARE = 0.22
+VIRTUAL_SHARE = 0.33
 VIRTUAL_EXTENT = 512  # larger pictures hold little more; they are not drawn again
 REPORTED = ("foreground_iou", "dice_nucleus", "dice_border", "ap50", "ap70", "ap90", "mean_ap")
 
@@ -49,7 +50,9 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         sources = prepare(chosen.data / "b_dsb2018", chosen.virtual)
-        report(unet_batch.train(settings(sources, chosen.overrides), hooks=Hooks(_tell)))
+        result = train(settings(sources, chosen.overrides))
+        if result.finished:
+            report(result)
     except UnetBatchError as error:
         parser.exit(2, f"{error}\n")
 
@@ -75,6 +78,12 @@ def settings(sources: list[dict[str, Any]], overrides: list[str]) -> TrainConfig
     path = OUT / "train.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return load(TrainConfig, path, overrides)
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Train, or go on; a signal ends it after its step, for the next call to go on."""
+    with on_signals(print, "ending after this step") as stop:
+        return unet_batch.train(config, hooks=Hooks(_tell, stop))
 
 
 def report(result: TrainResult) -> None:

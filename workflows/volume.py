@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import unet_batch
+from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load
 from unet_batch.errors import FormatError, MissingError, UnetBatchError
 from unet_batch.ingest.config import IngestConfig
@@ -40,7 +41,7 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         prepare(chosen.data / "f_3d_mni152")
-        result = unet_batch.train(load(TrainConfig, CONFIG, chosen.overrides), hooks=Hooks(_tell))
+        result = train(load(TrainConfig, CONFIG, chosen.overrides))
         if result.finished:
             predict(Path(result.out))
             report(result)
@@ -77,6 +78,12 @@ def read_nifti(path: Path) -> NDArray[Any]:
     begin = int(np.frombuffer(header[108:112], "<f4")[0])
     shape = tuple(extents[:count])[::-1]  # x runs fastest on disk
     return np.frombuffer(data, np.uint8, int(np.prod(shape)), begin).reshape(shape)
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Train, or go on; a signal ends it after its step, for the next call to go on."""
+    with on_signals(print, "ending after this step") as stop:
+        return unet_batch.train(config, hooks=Hooks(_tell, stop))
 
 
 def predict(run: Path) -> None:
