@@ -45,11 +45,18 @@ class Stainer:
         amount = _nuclear_stain(pixels_CYX, labels_YX, fluorescent=fluorescent)
         blue, brown = self._vector(HAEMATOXYLIN), self._vector(DAB)
         absorbance = self.rng.uniform(0.0, 0.12) + self.rng.uniform(0.0, 0.06, (3, 1, 1))
-        absorbance = absorbance + amount * self.rng.uniform(0.2, 0.75) * blue
+        absorbance = absorbance + amount * self.rng.uniform(0.12, 0.6) * blue
         absorbance = absorbance + self._stroma(amount.shape) * blue
-        if self.rng.random() < 0.7:
+        if self.rng.random() < 0.85:
             absorbance = absorbance + self._dab(labels_YX) * brown
         return np.asarray(255 * 10.0**-absorbance, np.float32)
+
+    def tint(self, pixels_CYX: Field) -> Field:
+        """Other colours for a stained image: each colour's absorbance is scaled and shifted."""
+        absorbance = -np.log10((pixels_CYX + 1) / 256)
+        gain = self.rng.uniform(0.6, 1.3) * self.rng.uniform(0.75, 1.3, (3, 1, 1))
+        shift = self.rng.uniform(-0.05, 0.05, (3, 1, 1))
+        return np.asarray(np.clip(256 * 10.0 ** -(absorbance * gain + shift) - 1, 0, 255), np.float32)
 
     def _vector(self, mean: NDArray[np.float32]) -> Field:
         vector = mean * self.rng.uniform(0.8, 1.2, 3).astype(np.float32)
@@ -70,8 +77,8 @@ class Stainer:
         inside = _blurred((labels_YX == 1).astype(np.float32), 0.8)
         rim = _blurred((labels_YX > 0).astype(np.float32), 2.0) * (1 - inside)
         density = np.clip(cytoplasm, 0, 2) + self.rng.uniform(0, 1) * ridges + self.rng.uniform(0, 1) * rim
-        free = 1 - self.rng.uniform(0.5, 0.97) * inside
-        return np.asarray(self.rng.uniform(0.15, 0.85) * region * density * free, np.float32)
+        free = 1 - self.rng.uniform(0.4, 0.97) * inside
+        return np.asarray(self.rng.uniform(0.2, 0.9) * region * density * free, np.float32)
 
     def _fibres(self, shape: tuple[int, ...], thin: float, long: float) -> Field:
         """Gaussian noise of unit variance, smooth over ``thin`` pixels across and ``long`` along any way."""

@@ -1,4 +1,4 @@
-"""Trains the demo network of ``nuclei.py`` on nuclei of the Data Science Bowl 2018 (CC0).
+"""Trains a network for nuclei of many kinds on the Data Science Bowl 2018 (CC0).
 
     python workflows/nuclei_training.py [--data DATA] [--virtual SHARE] [--set KEY=VALUE ...]
 
@@ -36,6 +36,7 @@ OUT = Path("out/nuclei")
 # How often samples are drawn of each kind of real picture, within which every picture counts alike.
 SHARES = {"fluo": 0.44, "HE_purple": 0.44, "brightfield_gray": 0.12}
 VIRTUAL_SHARE = 0.33
+VARIANTS = 2  # of each picture that is drawn again
 VIRTUAL_EXTENT = 512  # larger pictures hold little more; they are not drawn again
 REPORTED = ("foreground_iou", "dice_nucleus", "dice_border", "ap50", "ap70", "ap90", "mean_ap")
 
@@ -65,7 +66,9 @@ def prepare(data: Path, virtual: float = VIRTUAL_SHARE) -> list[dict[str, Any]]:
         raise MissingError(f"{data}/index.json: no such file; give the folder with --data") from None
     with ThreadPoolExecutor() as pool:  # each file is probed in a process of its own, which is waited for
         entries = sorted(entries, key=itemgetter("split", "file"))
-        entries += [e | {"kind": "virtual"} for e in entries if _drawn_again(e)]
+        entries += [
+            e | {"kind": "virtual", "variant": n} for n in range(VARIANTS) for e in entries if _drawn_again(e)
+        ]
         sources = list(pool.map(partial(_source, data), entries))
     shares = {kind: share * (1 - virtual) for kind, share in SHARES.items()} | {"virtual": virtual}
     return [source | _repeat(entry, entries, shares) for source, entry in zip(sources, entries, strict=True)]
@@ -96,13 +99,13 @@ def report(result: TrainResult) -> None:
 
 
 def _source(data: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    virtual = entry["kind"] == "virtual"
-    folder = OUT / ("virtual" if virtual else entry["split"]) / Path(entry["file"]).stem
+    stem, variant = Path(entry["file"]).stem, entry.get("variant")
+    folder = OUT / (entry["split"] if variant is None else f"virtual{variant}") / stem
     folder.mkdir(parents=True, exist_ok=True)
     image, instances = folder / "image.zarr", folder / "instances.zarr"
     files = {kind: data / entry["split"] / kind / entry["file"] for kind in ("images", "instances")}
-    if virtual and not image.exists():
-        files["images"] = _draw_again(files, folder / "image.png")
+    if variant is not None and not image.exists():
+        files["images"] = _draw_again(files, folder / "image.png", variant)
     for file, store in zip(files.values(), (image, instances), strict=True):
         if not store.exists():
             unet_batch.ingest(file, store)
@@ -120,12 +123,12 @@ def _drawn_again(entry: dict[str, Any]) -> bool:
     return entry["split"] == "train" and max(entry["shape"]) <= VIRTUAL_EXTENT
 
 
-def _draw_again(files: dict[str, Path], path: Path) -> Path:
+def _draw_again(files: dict[str, Path], path: Path, variant: int) -> Path:
     """The picture as if it were immunohistochemistry, at ``path``; alike whenever it is drawn."""
     with Picture.open(files["images"]) as picture, Picture.open(files["instances"]) as instances:
-        seed = int(files["images"].stem, 16)
+        rng = np.random.default_rng([int(files["images"].stem, 16), variant])
         pixels, numbers = np.asarray(picture.convert("RGB")), np.asarray(instances)
-        Picture.fromarray(restained(pixels, numbers, np.random.default_rng(seed))).save(path)
+        Picture.fromarray(restained(pixels, numbers, rng)).save(path)
     return path
 
 

@@ -104,7 +104,7 @@ class InstanceScores(Config):
     Attributes:
         interior: name of the class whose connected parts are the seeds.
         background: name of the class that instances do not grow into.
-        smallest: pixels that a seed has at least.
+        smallest: instances of fewer pixels, once grown, are left out of what was found, never of the truth.
     """
 
     interior: str = "interior"

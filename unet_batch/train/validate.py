@@ -99,22 +99,23 @@ class Judge:
         return tally
 
     def _instances(self, truth: NDArray[Any], found: NDArray[Any], region: Region) -> InstanceTally:
-        numbers = None
+        assert self.config.instances is not None
+        numbers, smallest = None, self.config.instances.smallest
         if region.stores.instances is not None:
             numbers = region.read_instances(region.box)[0]
         tally = InstanceTally()
         for place in self._parts(region):
             fill = region.stores.form.fill
-            true = self._grown(truth[place], int(fill)) if numbers is None else numbers[place]
-            tally.add(true, self._grown(found[place], int(fill)))
+            true = self._grown(truth[place], int(fill), 1) if numbers is None else numbers[place]
+            tally.add(true, self._grown(found[place], int(fill), smallest))
         return tally
 
-    def _grown(self, labels: NDArray[Any], fill: int) -> NDArray[np.int32]:
+    def _grown(self, labels: NDArray[Any], fill: int, smallest: int) -> NDArray[np.int32]:
         assert self.config.instances is not None
         settings, names = self.config.instances, self.spec.classes
         interior = labels == names.index(settings.interior)
         foreground = (labels != names.index(settings.background)) & (labels != fill)
-        return grown(interior, foreground, settings.smallest)
+        return grown(interior, foreground, smallest)
 
     def _parts(self, region: Region) -> Iterator[tuple[int, ...]]:
         """Places on the outer axes: of a stack of planes, each plane for itself."""

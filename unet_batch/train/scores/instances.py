@@ -13,23 +13,16 @@ INSTANCE_SCORES = (*(f"ap{round(100 * t)}" for t in THRESHOLDS), "mean_ap")
 
 
 def grown(interior: NDArray[np.bool_], foreground: NDArray[np.bool_], smallest: int) -> NDArray[np.int32]:
-    """Connected parts of ``interior`` of at least ``smallest`` pixels, grown over ``foreground``.
+    """Connected parts of ``interior``, grown over ``foreground``; those of fewer than ``smallest`` pixels go.
 
-    Foreground that touches none is no instance, as for the objects that are made of predicted masks.
+    Foreground that touches no part is no instance. Both as for the objects that are made of predicted masks.
     """
-    seeds = _large_parts(interior, smallest)
+    seeds, _ = ndimage.label(interior)
     height = ndimage.distance_transform_edt(~interior)
     found = watershed(height, seeds, mask=foreground | interior)  # type: ignore[no-untyped-call]  # untyped upstream
-    return np.asarray(found, np.int32)
-
-
-def _large_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.int32]:
-    parts, _ = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())
-    keep = sizes >= smallest
+    keep = np.bincount(found.ravel()) >= smallest
     keep[0] = False
-    numbers = np.where(keep, np.cumsum(keep), 0)
-    return np.asarray(numbers[parts], np.int32)
+    return np.asarray(np.where(keep, np.cumsum(keep), 0)[found], np.int32)
 
 
 def overlaps(truth: NDArray[np.integer], found: NDArray[np.integer]) -> NDArray[np.float64]:
