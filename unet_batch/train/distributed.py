@@ -18,6 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from unet_batch.errors import InputError, RankError, UnetBatchError
 from unet_batch.models.device import resolve_device
+from unet_batch.train.meeting import meet
 
 ValueT = TypeVar("ValueT")
 
@@ -145,13 +146,14 @@ def _meet(ranks: Ranks, patience: timedelta) -> None:
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
         store = _store(ranks, host, int(port), patience)
-        store.set(f"here/{ranks.rank}", "1")
-        _await_all(store, ranks, patience)
+        store = meet(store, ranks.rank, ranks.count, patience)
         store.set_timeout(_PATIENCE)
         backend = "nccl" if ranks.device.type == "cuda" else "gloo"
         dist.init_process_group(
             backend, store=store, rank=ranks.rank, world_size=ranks.count, timeout=_PATIENCE
         )
+    except RankError:
+        raise
     except (RuntimeError, ValueError, OSError) as error:
         if "EADDRINUSE" in str(error) or "already in use" in str(error):
             raise RankError(
@@ -172,21 +174,6 @@ def _store(ranks: Ranks, host: str, port: int, patience: timedelta) -> Store:
     return dist.TCPStore(  # type: ignore[attr-defined]  # exported, but not by name
         host, port, ranks.count, ranks.first, patience, wait_for_workers=False
     )
-
-
-def _await_all(store: Store, ranks: Ranks, patience: timedelta) -> None:
-    try:
-        store.wait([f"here/{rank}" for rank in range(ranks.count)], patience)
-    except (RuntimeError, ValueError):
-        absent = [rank for rank in range(ranks.count) if not store.check([f"here/{rank}"])]
-        if not absent:
-            raise
-        names = ", ".join(map(str, absent[:8])) + (", ..." if len(absent) > 8 else "")
-        host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
-        raise RankError(
-            f"rank {names} of {ranks.count} did not come to {host}:{port} within "
-            f"{patience.total_seconds():.0f} s; check that it was started and can reach that host and port"
-        ) from None
 
 
 @contextmanager
