@@ -51,13 +51,6 @@ class Stainer:
             absorbance = absorbance + self._dab(labels_YX) * brown
         return np.asarray(255 * 10.0**-absorbance, np.float32)
 
-    def tint(self, pixels_CYX: Field) -> Field:
-        """Other colours for a stained image: each colour's absorbance is scaled and shifted."""
-        absorbance = -np.log10((pixels_CYX + 1) / 256)
-        gain = self.rng.uniform(0.6, 1.3) * self.rng.uniform(0.75, 1.3, (3, 1, 1))
-        shift = self.rng.uniform(-0.05, 0.05, (3, 1, 1))
-        return np.asarray(np.clip(256 * 10.0 ** -(absorbance * gain + shift) - 1, 0, 255), np.float32)
-
     def _vector(self, mean: NDArray[np.float32]) -> Field:
         vector = mean * self.rng.uniform(0.8, 1.2, 3).astype(np.float32)
         return np.asarray(vector / np.linalg.norm(vector), np.float32)[:, None, None]

@@ -3,7 +3,6 @@
 import importlib
 import os
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -44,7 +43,7 @@ def test_the_mask_store_is_whole(story):
 
 def test_nuclei_take_a_plausible_share_of_the_tissue(story):
     shares = status(story / "image.zarr/labels/nuclei").class_pixels
-    assert 0.05 < shares["nucleus"] / 512**2 < 0.3
+    assert 0.05 < (shares["nucleus"] + shares["border"]) / 512**2 < 0.3
     assert 0 < shares["border"] < shares["nucleus"]
 
 
@@ -85,13 +84,19 @@ def test_the_checkpoint_is_small_and_says_what_it_is():
     assert checkpoint.stat().st_size < 5_000_000
     assert read_spec(checkpoint).classes == ("background", "nucleus", "border")
     assert card["licence"] == "CC0"
-    assert card["val"]["HE_purple"]["foreground_iou"] > 0
+    assert card["val"]["plain"]["stained tissue"]["foreground_iou"] > 0.7
 
 
 @pytest.mark.skipif(not DATA.exists(), reason=f"no {DATA}; set UNET_BATCH_TEST_DATA")
-def test_the_network_finds_nuclei_of_tissue_it_was_not_trained_on(workflow):
-    train_nuclei: ModuleType = workflow("train_nuclei")
-    model, _ = train_nuclei.load_checkpoint(WORKFLOWS / "nuclei.safetensors")
-    tissue = [p for p in train_nuclei.load_pictures(DATA, "val") if p.kind == "HE_purple"]
-    found = train_nuclei.evaluate(model, tissue[:4])
-    assert found["HE_purple"]["foreground_iou"] > 0.72  # 0.773 was measured
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("7f34dfccd1bc2e24", 0.7), ("4590d7d47f521df6", 0.75), ("c169a7782a69ea2f", 0.85)],
+)
+def test_the_network_finds_nuclei_that_it_was_not_trained_on(tmp_path, workflow, name, least):
+    nuclei = workflow("nuclei")
+    nuclei.segment(DATA / "val" / "images" / f"{name}.png", tmp_path / "out", workers=0)
+    found = Image.open(tmp_path / "out" / "image.zarr/labels/nuclei")
+    with Picture.open(DATA / "val" / "instances" / f"{name}.png") as picture:
+        truth = np.asarray(picture) > 0
+    mask = found.read(Box.of_shape(found.shape))[0] > 0
+    assert (mask & truth).sum() / (mask | truth).sum() > least
