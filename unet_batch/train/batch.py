@@ -1,5 +1,6 @@
 """Batch: what was read for one step of one rank, as it is stored: not augmented, not normalised."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +12,19 @@ from unet_batch.models.normalise import Affine
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``n`` samples of (C, *read) pixels each, with what is known of them.
+    """Samples of (C, *read) pixels, of which each has as many as its warp needs, with what is known of them.
 
-    ``labels`` (n, L, *read): class numbers (L = 1; uint8 with 255, or uint16 with 65535, unlabelled), one
+    ``labels`` (L, *read): class numbers (L = 1; uint8 with 255, or uint16 with 65535, unlabelled), one
     0/1 channel per class (uint8, 255 unlabelled), or targets (float32, NaN unlabelled). ``weights``
-    (n, *read) float32 or None. ``seeds`` decide all that augmentation draws: they follow from the run's
+    (*read) float32 or None. ``seeds`` decide all that augmentation draws: they follow from the run's
     seed, the step and the sample's place in the whole batch alone, so that no rank or world size shows.
     ``where`` names each sample for a person: ``STORE[box]``. ``affines`` normalise the samples; of a
     batch without them, the model's own mean and std do.
     """
 
-    images: NDArray[Any]
-    labels: NDArray[Any]
-    weights: NDArray[np.float32] | None
+    images: Sequence[NDArray[Any]]
+    labels: Sequence[NDArray[Any]]
+    weights: Sequence[NDArray[np.float32]] | None
     seeds: tuple[int, ...]
     where: tuple[str, ...]
     affines: tuple[Affine, ...] = ()

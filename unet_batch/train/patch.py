@@ -14,7 +14,7 @@ class Patch:
     Attributes:
         output: pixels whose labels count.
         input: pixels that the network sees; ``output`` and its margin (valid) or the same (padded).
-        read: ``input`` and the context that a warp may look into.
+        read: ``input`` and the context that a warp may look into at most.
     """
 
     output: tuple[int, ...]

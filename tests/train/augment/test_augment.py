@@ -11,6 +11,7 @@ from unet_batch.models.spec import ModelSpec
 from unet_batch.train.augment.augment import Augment
 from unet_batch.train.augment.config import AugmentConfig
 from unet_batch.train.augment.drawn import draw
+from unet_batch.train.augment.warp import reach
 from unet_batch.train.batch import Batch
 from unet_batch.train.patch import Patch
 
@@ -126,6 +127,28 @@ def test_labels_follow_the_image(seed, dims, isotropic):
     seen = centre(sample.images[:, 0].numpy(), patch.output)
     # The nearest pixel lies at most half a pixel off on each of two axes of slopes 1 and 2.
     assert np.abs(seen - sample.labels.numpy()).max() <= 1.5 + 0.01
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**63 - 1), st.sampled_from([2, 3]), st.booleans(), st.sampled_from([0, 2, 6]))
+def test_what_a_warp_looks_at_is_read(seed, dims, isotropic, std):
+    """Pixels past its reach change nothing, but for what falls to the rounding of coordinates."""
+    geometry = {name: ALL[name] for name in ("flip", "turn", "rotation", "scale", "shear")}
+    elastic = {"elastic": {"probability": 0.6, "std": std}} if std else {}
+    config = AugmentConfig.model_validate({**geometry, **elastic, "isotropic": isotropic})
+    spec, size = spec_of(dims, padding="same"), (20, 24, 32)[-dims:]
+    context = reach(draw(config, seed, size, 1), size)
+    wide = tuple(n + 2 * c + 12 for n, c in zip(size, context, strict=True))
+    smooth = np.cos(np.indices(wide).sum(axis=0) / 5).astype(np.float32)[None]
+    tight = centre(smooth, tuple(n - 12 for n in wide))
+    empty = smooth.copy()
+    centre(empty, tight.shape[1:])[:] = 0
+    augment = Augment(config, spec, size)
+    labels = np.zeros((2, 1, *wide), np.uint8)
+    whole, past = augment(batch_of([smooth, empty], labels, [seed, seed]), "cpu").images
+    (found,) = augment(batch_of([tight], [centre(labels[0], tight.shape[1:])], [seed]), "cpu").images
+    assert torch.allclose(found, whole, atol=1e-3)
+    assert past.abs().max() < 2e-3
 
 
 def test_a_sample_depends_on_its_own_seed_alone():

@@ -73,6 +73,18 @@ def test_weights_are_those_of_the_paper():
     assert found.max() > 3
 
 
+def test_weights_inside_fall_with_the_distance_to_the_other_instance():
+    ids = np.zeros((1, 9, 20), np.uint16)
+    ids[:, :, 2:10], ids[:, :, 10:18] = 3, 7  # they touch
+    rule = BorderWeightMap(BorderWeights(w0=10, sigma=3, inside=True), 65535, 2)
+    found = rule(ids)[0, 4]
+    assert np.allclose(found[2:10], 1 + 10 * np.exp(-(np.arange(8, 0, -1.0) ** 2) / 18))
+    assert np.allclose(found[10:18], found[2:10][::-1])
+    outside = BorderWeightMap(BorderWeights(w0=10, sigma=3), 65535, 2)(ids)[0, 4]
+    assert (outside[2:18] == 1).all()
+    assert np.array_equal(np.delete(found, np.s_[2:18]), np.delete(outside, np.s_[2:18]))
+
+
 def test_one_instance_weighs_nothing_and_none_neither():
     rule = BorderWeightMap(BorderWeights(), 65535, 2)
     assert (rule(np.zeros((1, 9, 9), np.uint16)) == 1).all()
@@ -113,7 +125,7 @@ def test_instances_of_a_class_are_its_parts(tmp_path):
     ids = ndimage.label(labels)[0]
     assert np.abs(region.read_weights(region.box) - plain_weights(ids, 10, 2)).max() < 0.005
     batch = next(Loader(sources, SamplingConfig(patch=(16,), threads=0), AugmentConfig(), 4))
-    assert batch.weights.shape == (4, 16, 16)
+    assert [weights.shape for weights in batch.weights] == [(16, 16)] * 4
     with pytest.raises(InputError, match="border weights need instances"):
         opened(source, border_weights={})
 

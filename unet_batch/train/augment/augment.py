@@ -3,8 +3,12 @@
 What is drawn follows from the seed of each sample alone, so neither the other samples nor the ranks show.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unet_batch.errors import InputError
@@ -15,9 +19,11 @@ from unet_batch.train.augment import intensity
 from unet_batch.train.augment.config import AugmentConfig
 from unet_batch.train.augment.drawn import Drawn, draw
 from unet_batch.train.augment.stain import jittered
-from unet_batch.train.augment.warp import Warp
+from unet_batch.train.augment.warp import Mode, Warp
 from unet_batch.train.batch import Batch
 from unet_batch.train.sample import Sample
+
+_Pixels = NDArray[Any]
 
 
 class Augment:
@@ -46,18 +52,21 @@ class Augment:
         """
         place = torch.device(device)
         drawn = [draw(self.config, seed, self.input, self.spec.in_channels) for seed in batch.seeds]
-        warp = Warp.of(drawn, batch.images.shape[2:], self.input, place)
-        images = warp(_on(batch.images, place), self.input, "bilinear")
+        warps = [
+            Warp.of(one, image.shape[1:], self.input, place)
+            for one, image in zip(drawn, batch.images, strict=True)
+        ]
+        images = _warped(warps, batch.images, self.input, "bilinear", place)
         self._stain(images, drawn, batch)
         images = self._normalised(images, batch)
         intensity.change(images, drawn, batch.seeds, self._unit(batch))
-        labels, weights = self._truth(batch, warp, place)
+        labels, weights = self._truth(batch, warps, place)
         return Sample(images, labels, weights)
 
     def _stain(self, images: Tensor, drawn: list[Drawn], batch: Batch) -> None:
-        if self.config.stain is not None and batch.images.dtype != np.uint8:
+        if self.config.stain is not None and batch.images[0].dtype != np.uint8:
             raise InputError(
-                f"{batch.where[0]}: holds {batch.images.dtype}, stain jitter needs 8-bit images; leave "
+                f"{batch.where[0]}: holds {batch.images[0].dtype}, stain jitter needs 8-bit images; leave "
                 f"augment.stain out"
             )
         for i, one in enumerate(drawn):
@@ -71,7 +80,7 @@ class Augment:
         else:
             normal = torch.cat([_alone(images[i], affine) for i, affine in enumerate(affines)])
         # As in prediction: a NaN (no data) would spread over the network's whole reach.
-        return torch.nan_to_num(normal, nan=0.0) if batch.images.dtype.kind == "f" else normal
+        return torch.nan_to_num(normal, nan=0.0) if batch.images[0].dtype.kind == "f" else normal
 
     def _unit(self, batch: Batch) -> float:
         """One standard deviation of normalised values, or what stands for it: a quarter of their range."""
@@ -81,23 +90,34 @@ class Augment:
             case Percentiles():
                 return 0.25
             case _:
-                integers = batch.images.dtype.kind in "iu"
-                return float(np.iinfo(batch.images.dtype).max) / 4 if integers else 0.25
+                dtype = batch.images[0].dtype
+                return float(np.iinfo(dtype).max) / 4 if dtype.kind in "iu" else 0.25
 
-    def _truth(self, batch: Batch, warp: Warp, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    def _truth(self, batch: Batch, warps: list[Warp], device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Labels and weights follow the image by the nearest pixel; float targets are interpolated."""
         regression = self.spec.head == "regression"
-        labels = warp(_on(batch.labels, device), self.output, "bilinear" if regression else "nearest")
+        labels = _warped(warps, batch.labels, self.output, "bilinear" if regression else "nearest", device)
         weights = None
         if batch.weights is not None:
-            weights = warp(_on(batch.weights[:, np.newaxis], device), self.output, "nearest")[:, 0]
+            one_channel = [one[np.newaxis] for one in batch.weights]
+            weights = _warped(warps, one_channel, self.output, "nearest", device)[:, 0]
         if regression:
             return labels, weights
         numbers = labels.to(torch.int64)
         return (numbers[:, 0] if self.spec.head == "multiclass" else numbers), weights
 
 
-def _on(pixels: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", device: torch.device) -> Tensor:
+def _warped(
+    warps: Sequence[Warp], many: Sequence[_Pixels], size: tuple[int, ...], mode: Mode, device: torch.device
+) -> Tensor:
+    """(N, C, *size) float32 of N samples (C, *read)."""
+    out = torch.empty((len(many), len(many[0]), *size), dtype=torch.float32, device=device)
+    for one, warp, pixels in zip(out, warps, many, strict=True):
+        warp.fill(one, _on(pixels, device), mode)
+    return out
+
+
+def _on(pixels: _Pixels, device: torch.device) -> Tensor:
     if pixels.dtype in (np.uint16, np.uint32, np.uint64):
         pixels = pixels.astype(
             np.int32 if pixels.dtype == np.uint16 else np.float32

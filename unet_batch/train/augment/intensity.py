@@ -33,8 +33,9 @@ def change(x_NCS: Tensor, drawn: Sequence[Drawn], seeds: Sequence[int], unit: fl
 
 def _gamma(x_CS: Tensor, power: float) -> None:
     axes = tuple(range(1, x_CS.ndim))
-    low, high = torch.aminmax(x_CS.flatten(1), dim=1)
-    low, span = (v.view(-1, *(1,) * len(axes)) for v in (low, (high - low).clamp_min(_TINY)))
+    # torch 2.13's aminmax along an axis takes ten times as long on CPUs as these two.
+    low, high = x_CS.amin(axes, keepdim=True), x_CS.amax(axes, keepdim=True)
+    span = (high - low).clamp_min(_TINY)
     x_CS.sub_(low).div_(span).pow_(power).mul_(span).add_(low)
 
 

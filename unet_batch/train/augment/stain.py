@@ -16,10 +16,10 @@ def jittered(rgb_CS: Tensor, factors: tuple[float, ...], addends: tuple[float, .
     """Values 0 to 255, (3, *spatial) float32, with each stain times its factor plus its addend."""
     # Density d = s M of stains s becomes (s F + a) M = d (M^-1 F M) + a M: one 3 x 3 matrix per sample.
     mixed = np.linalg.inv(_STAINS) @ np.diag(factors) @ _STAINS
-    density = -torch.log((rgb_CS + 1) / 256)
-    changed = torch.tensordot(_tensor(mixed.T, rgb_CS), density, dims=1)
+    density = (rgb_CS + 1).div_(256).log_().neg_()
+    changed: Tensor = torch.tensordot(_tensor(mixed.T, rgb_CS), density, dims=1)
     changed += _tensor(np.asarray(addends) @ _STAINS, rgb_CS).view(-1, *(1,) * (rgb_CS.ndim - 1))
-    return (256 * torch.exp(-changed) - 1).clamp_(0, 255)
+    return changed.neg_().exp_().mul_(256).sub_(1).clamp_(0, 255)
 
 
 def _tensor(values: NDArray[np.float64], like: Tensor) -> Tensor:

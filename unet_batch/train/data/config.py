@@ -48,11 +48,14 @@ class BorderWeights(Config):
     Attributes:
         w0: weight of a pixel that touches two instances, above 1.
         sigma: how fast it falls with the distances to the two nearest instances, in pixels.
+        inside: also inside instances, where d1 is 0 and d2 the distance to the nearest other one: for
+            instances that touch without a pixel between them, whose border is a class of its own.
         instances_of: of class labels, the class whose connected parts are the instances.
     """
 
     w0: float = Field(default=10.0, gt=0)
     sigma: float = Field(default=5.0, gt=0, le=32)
+    inside: bool = False
     instances_of: str | None = None
 
 

@@ -49,9 +49,9 @@ class InteriorBorder:
 class BorderWeightMap:
     """The rule that makes weights of instance numbers: (1, *box) to (1, *box) float32.
 
-    1 + w0 exp(-(d1 + d2)^2 / (2 sigma^2)) outside instances and 1 inside, d1 and d2 being the distances
-    to the two nearest. Instances farther than ``reach`` are not looked for: what they would add is below
-    w0 exp(-8).
+    1 + w0 exp(-(d1 + d2)^2 / (2 sigma^2)) outside instances and (unless the settings say otherwise) 1
+    inside, d1 and d2 being the distances to the two nearest. Instances farther than ``reach`` are not
+    looked for: what they would add is below w0 exp(-8).
     """
 
     config: BorderWeights
@@ -81,7 +81,7 @@ class BorderWeightMap:
                 away = ndimage.distance_transform_edt(dense[near] != number)
                 _keep_nearest(nearest[(slice(None), *near)], np.asarray(away, np.float32))
         added = self.config.w0 * np.exp(-(nearest.sum(axis=0) ** 2) / (2 * self.config.sigma**2))
-        return np.where(numbers > 0, 0, added).astype(np.float32)
+        return np.asarray(added if self.config.inside else np.where(numbers > 0, 0, added), np.float32)
 
 
 @dataclass(frozen=True, slots=True)

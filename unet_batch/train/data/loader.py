@@ -11,7 +11,7 @@ from unet_batch.errors import InputError
 from unet_batch.train.augment.config import AugmentConfig
 from unet_batch.train.batch import Batch
 from unet_batch.train.data.config import SamplingConfig
-from unet_batch.train.data.sampler import Drawn, Sampler, Slots
+from unet_batch.train.data.sampler import Read, Sampler
 from unet_batch.train.data.sources import Sources
 from unet_batch.train.patch import Patch
 
@@ -23,7 +23,7 @@ class Loader:
     of the global batch. So a run may go on at any step, on any number of ranks.
 
     Attributes:
-        patch: extents of what is read, seen by the network and answered for.
+        patch: extents of what is read at most, seen by the network and answered for.
         step: the step that the next batch is for.
         waited: seconds that batches were waited for so far.
     """
@@ -47,11 +47,11 @@ class Loader:
         self.patch = Patch.of(sources.spec, sampling.patch, augment)
         self.step = first_step
         self.waited = 0.0
-        self._sampler = Sampler.of(sources, sampling, self.patch)
+        self._sampler = Sampler.of(sources, sampling, self.patch, augment)
         self._numbers = range(rank, global_batch, world_size)
         self._prefetch = sampling.prefetch
         self._pool = ThreadPoolExecutor(sampling.threads, "read") if sampling.threads else None
-        self._ahead: deque[tuple[Slots, list[Future[Drawn]]]] = deque()
+        self._ahead: deque[list[Future[Read]]] = deque()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -79,21 +79,23 @@ class Loader:
 
     def _batch(self) -> Batch:
         if self._pool is None:
-            slots = self._sampler.slots(len(self._numbers))
-            return slots.batch(
-                [self._sampler.read(slots, i, self.step, n) for i, n in enumerate(self._numbers)]
-            )
+            return _batch_of([self._sampler.read(self.step, number) for number in self._numbers])
         while len(self._ahead) <= self._prefetch:
-            self._ahead.append(self._reading(self._pool, self.step + len(self._ahead)))
-        slots, reads = self._ahead.popleft()
-        return slots.batch([read.result() for read in reads])
+            step = self.step + len(self._ahead)
+            self._ahead.append([self._pool.submit(self._sampler.read, step, n) for n in self._numbers])
+        return _batch_of([read.result() for read in self._ahead.popleft()])
 
-    def _reading(self, pool: ThreadPoolExecutor, step: int) -> tuple[Slots, list[Future[Drawn]]]:
-        """The batch of ``step``, on its way."""
-        slots = self._sampler.slots(len(self._numbers))
-        return slots, [
-            pool.submit(self._sampler.read, slots, i, step, n) for i, n in enumerate(self._numbers)
-        ]
+
+def _batch_of(reads: list[Read]) -> Batch:
+    weights = tuple(read.weights for read in reads if read.weights is not None)
+    return Batch(
+        images=tuple(read.image for read in reads),
+        labels=tuple(read.labels for read in reads),
+        weights=weights or None,
+        seeds=tuple(read.seed for read in reads),
+        where=tuple(read.where for read in reads),
+        affines=tuple(read.affine for read in reads),
+    )
 
 
 def _check_batch(global_batch: int, world_size: int, labelled: int) -> None:
