@@ -92,6 +92,17 @@ def test_tiles_are_counted_as_the_grid_cuts_them(world, data):
     assert len_of_tiles(plan) == sum(len(grid.tiles(grid.at(int(n)).box)) for n in numbers)
 
 
+@pytest.mark.parametrize(
+    ("shape", "tile"),
+    [((4096, 4096), 2048), ((2560, 9000), 1024), ((40_000, 40_000), 2048), ((2348, 2348), 512)],
+)
+def test_the_tile_that_computes_least_is_assumed(world, shape, tile):
+    image = world[2] / f"{shape}.zarr"
+    create_array(image, ArrayLayout(shape, "uint8", (2048, 2048), (512, 512)))  # not a byte of pixels
+    request = Request.open(str(image), [str(world[1])], PredictConfig(device="cpu"))
+    assert assume(request).tile == (tile, tile)
+
+
 def test_an_estimate_adds_up(world):
     request = Request.open(str(world[0]), [str(world[1])], PredictConfig(device="cpu", block=64, tile=64))
     choice = assume(request)

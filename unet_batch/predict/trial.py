@@ -28,7 +28,8 @@ SECONDS, SHARE = 8.0, 0.1  # a trial takes no longer, and no more of the work's 
 SMALL = 64  # work of fewer network calls is not worth a trial
 CALLS = 3  # of each tile that is tried: one to warm up, and the better of two
 MEMORY_SHARE = 0.35
-CAP = {("cpu", 2): 1024, ("cuda", 2): 2048, ("cpu", 3): 128, ("cuda", 3): 192}
+CAP = {("cpu", 2): 2048, ("cuda", 2): 2048, ("cpu", 3): 128, ("cuda", 3): 192}
+CPU_BYTES = 3 * 2**30  # of one network call that is not tried: wide networks gain little from larger tiles
 CUDA_BATCH_PIXELS = 4 * 2**20
 # Compiling takes some 40 s and gains some 15 % over eager (measured on CPU): worth it for long runs only.
 COMPILE_GAIN, COMPILE_SECONDS = 0.15, 40.0
@@ -51,10 +52,11 @@ def assume(request: Request) -> Choice:
         backend = "openvino" if able and request.spec.architecture != "exported" else "eager"
     batch = 1 if config.batch == "auto" else config.batch
     choice = Choice(kind, precision, backend, (), batch)
-    tiles = tile_choices(request, choose_block(request, kind))
+    block = choose_block(request, kind)
+    tiles = tile_choices(request, block)
     cap = CAP[kind, request.spec.dims]
-    fitting = [t for t in tiles if max(t) <= cap and _fits(request.spec, choice, t)]
-    choice = replace(choice, tile=(fitting or tiles[-1:])[0])
+    fitting = [t for t in tiles if max(t) <= cap and _modest(request.spec, choice, t)]
+    choice = replace(choice, tile=min(fitting or tiles[-1:], key=lambda tile: _seen(request, block, tile)))
     if kind == "cuda" and config.batch == "auto":
         pixels = prod(request.spec.input_size(t) for t in choice.tile)
         choice = replace(choice, batch=max(1, min(16, CUDA_BATCH_PIXELS // pixels)))
@@ -159,6 +161,21 @@ def _fits(spec: ModelSpec, choice: Choice, tile: Sequence[int]) -> bool:
 
         available = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 16 * 2**30
     return bool(network_bytes(spec, choice, tile) < MEMORY_SHARE * available)
+
+
+def _modest(spec: ModelSpec, choice: Choice, tile: Sequence[int]) -> bool:
+    on_gpu = choice.device == "cuda"
+    return _fits(spec, choice, tile) and (on_gpu or network_bytes(spec, choice, tile) < CPU_BYTES)
+
+
+def _seen(request: Request, block: Sequence[int], tile: Sequence[int]) -> int:
+    """Pixels of all inputs: margins, and what reaches past blocks that the border cuts, count as well."""
+    region = request.roi[-request.spec.dims :]
+    whole = [divmod(stop - start, b) for (start, stop), b in zip(region, block, strict=True)]
+    return prod(
+        (full * -(-b // t) + -(-rest // t)) * request.spec.input_size(t)
+        for (full, rest), b, t in zip(whole, block, tile, strict=True)
+    )
 
 
 def _pixels(choice: Choice) -> int:
