@@ -93,8 +93,9 @@ def _local(config: ClusterConfig) -> LocalCluster:
         except RuntimeError as error:  # all that distributed makes of it
             said = str(error)
     raise WorkerLostError(
-        f"no worker process could be started in {STARTS} tries ({said}); look for what ends it, such as a "
-        "limit on memory or processes, or set workers=0"
+        f"no worker process could be started in {STARTS} tries ({said}); look for what ends it: a limit "
+        "on memory or processes, or a script that workers import again without `if __name__ == '__main__':`; "
+        "or set workers=0"
     )
 
 
