@@ -3,12 +3,14 @@ import threading
 import urllib.request
 from contextlib import suppress
 
+import dask
 import psutil
 import pytest
+from dask.utils import parse_timedelta
 
 from unet_batch.cluster import local
 from unet_batch.cluster.config import ClusterConfig
-from unet_batch.cluster.local import connect, dashboard
+from unet_batch.cluster.local import connect, dashboard, patience
 from unet_batch.cluster.rendezvous import Rendezvous
 from unet_batch.errors import InputError, MissingError, UnfinishedError, WorkerLostError
 
@@ -58,6 +60,13 @@ def test_nobody_at_the_address_of_a_pool(tmp_path):
     config = ClusterConfig(scheduler=str(tmp_path / "scheduler.json"), start_timeout=1)
     with pytest.raises(UnfinishedError, match="the scheduler does not answer"), connect(config):
         pass
+
+
+def test_a_worker_that_dies_again_while_it_restarts_is_not_given_up():
+    # distributed closes its nanny where it is missing just so long after its first death.
+    with connect(ClusterConfig(processes=False)):
+        assert parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout")) > 86_400
+    assert patience(None) < 3600, "if it never comes back, the run ends"
 
 
 def kill_new_workers(ended):

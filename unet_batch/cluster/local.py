@@ -28,9 +28,13 @@ SETTINGS = {
     "distributed.worker.memory.terminate": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
+    # So long after a worker was lost, its nanny is closed for good if just then it has none: one that is lost
+    # again and is being restarted at that moment would never come back (distributed 2026.8, deploy/spec.py).
+    "distributed.deploy.lost-worker-timeout": "365 days",
 }
 
 STARTS = 3
+PATIENCE = 300.0  # seconds; workers of one's own that do not come back by then never will
 
 
 @contextmanager
@@ -73,6 +77,8 @@ def dashboard(client: Client, scheduler: str | None = None) -> str:
 
 def patience(scheduler: str | None) -> float:
     """Seconds that a driver should wait while there is no worker at all, as the scheduler's file says."""
+    if scheduler is None:
+        return PATIENCE
     where = _rendezvous(scheduler)
     return where.patience if where else inf
 
