@@ -61,7 +61,7 @@ def test_the_overlay_shows_the_image_with_outlines(story):
     pixels = np.moveaxis(Image.open(story / "image.zarr").read(Box.of_shape((512, 512))), 0, -1)
     changed = (drawn != pixels).any(-1)
     assert drawn.shape == (512, 512, 3)
-    assert 0.05 < changed.mean() < 0.5
+    assert 0.03 < changed.mean() < 0.5
 
 
 def test_a_second_run_computes_nothing(story, workflow, capsys):
@@ -81,10 +81,10 @@ def test_a_grey_image_is_segmented_too(tmp_path, workflow):
 def test_the_checkpoint_is_small_and_says_what_it_is():
     checkpoint = WORKFLOWS / "nuclei.safetensors"
     card = read_card(checkpoint)
-    assert checkpoint.stat().st_size < 5_000_000
+    assert checkpoint.stat().st_size < 10_000_000
     assert read_spec(checkpoint).classes == ("background", "nucleus", "border")
     assert card["licence"] == "CC0"
-    assert card["val"]["plain"]["stained tissue"]["foreground_iou"] > 0.7
+    assert card["val"]["plain"]["stained tissue"]["foreground_iou"] > 0.75
 
 
 @pytest.mark.skipif(not DATA.exists(), reason=f"no {DATA}; set UNET_BATCH_TEST_DATA")
