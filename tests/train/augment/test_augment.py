@@ -1,5 +1,7 @@
 """Augmentation: geometry is exact, labels follow the image, and only a sample's own seed decides."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -267,6 +269,20 @@ def test_stain_jitter_is_for_8_bit_rgb():
     images = np.zeros((1, 3, 8, 8), np.uint16)
     with pytest.raises(InputError, match="8-bit"):
         Augment(config, spec_of(channels=3, padding="same"), (8, 8))(batch_of(images, images[:, :1]), "cpu")
+
+
+def test_chunks_that_are_not_to_be_written_are_read_without_a_word():
+    images = noise((1, 1, 8, 8))
+    images.flags.writeable = False
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = Augment(AugmentConfig(), spec_of(padding="same"), (8, 8))(batch_of(images, images), "cpu")
+    finally:
+        torch.set_warn_always(before)
+    assert np.array_equal(found.images, images)
 
 
 def test_quarter_turns_need_axes_of_one_length():

@@ -122,7 +122,8 @@ def _on(pixels: _Pixels, device: torch.device) -> Tensor:
         pixels = pixels.astype(
             np.int32 if pixels.dtype == np.uint16 else np.float32
         )  # torch indexes no others
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
+    # What was read may be a view of a cached chunk, which is not to be written; torch warns of such.
+    tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
