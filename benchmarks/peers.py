@@ -40,7 +40,6 @@ from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
 
 ROI, HALO = 512, 96
-UNTILED_SIDE = 4096  # one pass takes some 12 GB; larger images go without it
 Labels = NDArray[np.uint8]
 Peer = Callable[[torch.nn.Module, NDArray[np.float32]], NDArray[np.float32]]
 
@@ -143,7 +142,7 @@ def measure(folder: Path, model: Path, side: int, rounds: int) -> dict[str, Any]
             rates.setdefault(name, []).append(rate)
         say(f"round {number + 1}: { {name: round(found[-1] / 1e6, 3) for name, found in rates.items()} }")
     labels["ours"] = Masks.open(out).read(Box.of_shape((side, side)))[0]
-    truth = untiled(network, plan, image) if side <= UNTILED_SIDE else None
+    truth = untiled(network, plan, image)
     return {
         "side": side,
         "network": {"width": PADDED["width"], "padding": "same", **read_card(model)},
@@ -153,9 +152,7 @@ def measure(folder: Path, model: Path, side: int, rounds: int) -> dict[str, Any]
     }
 
 
-def comparison(
-    rates: dict[str, list[float]], labels: dict[str, Labels], truth: Labels | None
-) -> dict[str, Any]:
+def comparison(rates: dict[str, list[float]], labels: dict[str, Labels], truth: Labels) -> dict[str, Any]:
     """Rates, medians of ratios within a round, and shares of equal labels."""
     peers = [name for name in rates if name in labels]
 
@@ -169,12 +166,8 @@ def comparison(
             for peer in peers
         },
         "labels_equal_to_ours": {peer: equal(labels[peer], labels["ours"]) for peer in peers},
-        "class_shares": [
-            round(float((labels["ours"] == k).mean()), 3) for k in range(len(PADDED["classes"]))
-        ],
-        "labels_equal_to_untiled_fp32": None
-        if truth is None
-        else {name: equal(found, truth) for name, found in labels.items()},
+        "labels_equal_to_untiled_fp32": {name: equal(found, truth) for name, found in labels.items()},
+        "class_shares": [round(float((truth == k).mean()), 3) for k in range(len(PADDED["classes"]))],
     }
 
 
