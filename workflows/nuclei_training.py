@@ -35,7 +35,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "train" / "nuclei.yaml"
 OUT = Path("out/nuclei")
 # How often samples are drawn of each kind of real picture, within which every picture counts alike.
 SHARES = {"fluo": 0.44, "HE_purple": 0.44, "brightfield_gray": 0.12}
-VIRTUAL_SHARE = 0.1  # they serve the demo; a third of all was more than the real pictures could spare
+VIRTUAL_SHARE = 0.1  # of all samples; they serve the demo, the others the scores
 VARIANTS = 2  # of each picture that is drawn again
 VIRTUAL_EXTENT = 512  # larger pictures hold little more; they are not drawn again
 REPORTED = ("foreground_iou", "dice_nucleus", "dice_border", "ap50", "ap70", "ap90", "mean_ap")

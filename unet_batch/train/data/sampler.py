@@ -43,7 +43,6 @@ class Sampler:
     seed: int
     affines: dict[int, Affine]
     channels: int
-    fill: int | float
     weighted: bool
     dtype: np.dtype[Any]
 
@@ -59,7 +58,6 @@ class Sampler:
             seed=sampling.seed,
             affines={region.number: region.stores.affine(sources.spec) for region in sources.train},
             channels=sources.spec.in_channels,
-            fill=sources.form.fill,
             weighted=any(region.stores.weights is not None for region in sources.train),
             dtype=np.result_type(*(region.stores.image.dtype for region in sources.train)),
         )
