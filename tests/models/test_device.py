@@ -51,22 +51,6 @@ def test_precisions():
             resolve_precision(name, "cpu")
 
 
-@pytest.mark.parametrize(
-    ("text", "able"),
-    [
-        ("flags\t: fpu avx512_bf16 sse\n", True),
-        ("flags : amx_bf16\n", True),
-        ("flags : avx2\n", False),
-        ("", False),
-    ],
-)
-def test_bf16_of_a_cpu(tmp_path, text, able):
-    path = tmp_path / "cpuinfo"
-    path.write_text(text)
-    assert cpu_has_bf16(path) is able
-    assert not cpu_has_bf16(tmp_path / "none")
-
-
 @pytest.mark.parametrize("dims", [2, 3])
 def test_folding_changes_nothing_but_the_norms(dims):
     model, spec = small(dims)

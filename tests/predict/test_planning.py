@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from tests.worlds import noise, write_image, write_network
 from unet_batch.errors import InputError
+from unet_batch.predict import trial
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.estimate import Estimate, len_of_tiles
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import make_plan, tile_choices
 from unet_batch.predict.request import Request
-from unet_batch.predict.trial import assume
+from unet_batch.predict.trial import MEMORY_SHARE, assume, network_bytes
 from unet_batch.store.arrays import create_array
 from unet_batch.store.layout import ArrayLayout
 
@@ -48,7 +49,8 @@ def test_steps_off_the_pooling_grid_name_the_nearest_legal(world, setting, value
 def test_the_hash_knows_what_decides_bytes_and_nothing_else(world):
     base = plan_of(world, block=64)
     assert plan_of(world, block=64, workers=3, packet_seconds=2, concurrency=7).hash == base.hash
-    for change in ({"border": "edge"}, {"tta": True}, {"precision": "fp32"}, {"chunk": 32}, {"threads": 1}):
+    other = "fp32" if base.compute.precision == "bf16" else "bf16"
+    for change in ({"border": "edge"}, {"tta": True}, {"precision": other}, {"chunk": 32}, {"threads": 1}):
         assert plan_of(world, block=64, **change).hash != base.hash, change
     assert Plan.model_validate_json(base.model_dump_json()).hash == base.hash
 
@@ -101,6 +103,20 @@ def test_the_tile_that_computes_least_is_assumed(world, shape, tile):
     create_array(image, ArrayLayout(shape, "uint8", (2048, 2048), (512, 512)))  # not a byte of pixels
     request = Request.open(str(image), [str(world[1])], PredictConfig(device="cpu"))
     assert assume(request).tile == (tile, tile)
+
+
+def test_an_assumed_tile_leaves_every_worker_its_share_of_the_memory(world, monkeypatch):
+    image = world[2] / "wide.zarr"
+    create_array(image, ArrayLayout((40_000, 40_000), "uint8", (2048, 2048), (512, 512)))
+    monkeypatch.setattr(trial, "free_memory", lambda: 512 * 2**20)
+    tiles = []
+    for workers in (1, 8):
+        config = PredictConfig(device="cpu", precision="fp32", workers=workers)
+        request = Request.open(str(image), [str(world[1])], config)
+        tiles.append(assume(request).tile)
+        needed = network_bytes(request.spec, assume(request), tiles[-1])
+        assert workers * needed < MEMORY_SHARE * 512 * 2**20
+    assert tiles[0] > tiles[1]
 
 
 def test_an_estimate_adds_up(world):

@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-import psutil
-
 from unet_batch.errors import InputError
-from unet_batch.models.machine import cpu_has_bf16, device_kind
+from unet_batch.models.machine import cpu_has_bf16, device_kind, free_memory
 from unet_batch.models.normalise import Affine
 from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.planning import Choice, choose_block, tile_choices
 from unet_batch.predict.request import Request
+from unet_batch.predict.resources import worker_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +54,7 @@ def assume(request: Request) -> Choice:
     block = choose_block(request, kind)
     tiles = tile_choices(request, block)
     cap = CAP[kind, request.spec.dims]
-    fitting = [t for t in tiles if max(t) <= cap and _modest(request.spec, choice, t)]
+    fitting = [t for t in tiles if max(t) <= cap and _modest(request, choice, t)]
     choice = replace(choice, tile=min(fitting or tiles[-1:], key=lambda tile: _seen(request, block, tile)))
     if kind == "cuda" and config.batch == "auto":
         pixels = prod(request.spec.input_size(t) for t in choice.tile)
@@ -122,7 +121,7 @@ class Trial:
             for candidate in (replace(choice, tile=tile) for tile in way):
                 spent = time.perf_counter() - began + CALLS * _pixels(candidate) / _rate_of(best)
                 limit = SECONDS if self.measure else min(SECONDS, SHARE * todo / _rate_of(best))
-                if spent > limit or not _fits(request.spec, candidate, candidate.tile):
+                if spent > limit or not _fits(request, candidate, candidate.tile):
                     break
                 rated = self._rated(candidate, request, module, device)
                 if _rate_of(rated) < 0.7 * _rate_of(best):  # beyond what a noisy machine makes of equals
@@ -154,18 +153,18 @@ def network_bytes(spec: ModelSpec, choice: Choice, tile: Sequence[int]) -> int:
     return pixels * spec.width * FEATURE_MAPS * BYTES[choice.precision] * (spec.dims - 1)
 
 
-def _fits(spec: ModelSpec, choice: Choice, tile: Sequence[int]) -> bool:
-    available = psutil.virtual_memory().available
+def _fits(request: Request, choice: Choice, tile: Sequence[int]) -> bool:
+    available = free_memory() // max(1, worker_count(request.config))
     if choice.device == "cuda":
         import torch  # noqa: PLC0415 - only asked where a GPU is
 
         available = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 16 * 2**30
-    return bool(network_bytes(spec, choice, tile) < MEMORY_SHARE * available)
+    return bool(network_bytes(request.spec, choice, tile) < MEMORY_SHARE * available)
 
 
-def _modest(spec: ModelSpec, choice: Choice, tile: Sequence[int]) -> bool:
+def _modest(request: Request, choice: Choice, tile: Sequence[int]) -> bool:
     on_gpu = choice.device == "cuda"
-    return _fits(spec, choice, tile) and (on_gpu or network_bytes(spec, choice, tile) < CPU_BYTES)
+    return _fits(request, choice, tile) and (on_gpu or network_bytes(request.spec, choice, tile) < CPU_BYTES)
 
 
 def _seen(request: Request, block: Sequence[int], tile: Sequence[int]) -> int:
