@@ -15,6 +15,7 @@ import unet_batch
 from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load
 from unet_batch.errors import UnetBatchError
+from unet_batch.inference.views import Averaging
 from unet_batch.predict.config import PredictConfig
 from unet_batch.train.config import TrainConfig
 from unet_batch.train.hooks import Hooks, Progress
@@ -36,9 +37,10 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         prepare(chosen.data / "a_isbi2012")
-        result = train(settings(chosen.overrides, held_out=chosen.held_out))
+        config = settings(chosen.overrides, held_out=chosen.held_out)
+        result = train(config)
         if result.finished:
-            predict(Path(result.out))
+            predict(Path(result.out), config.validation.tta)
             report(result)
     except UnetBatchError as error:
         parser.exit(2, f"{error}\n")
@@ -69,12 +71,10 @@ def train(config: TrainConfig) -> TrainResult:
         return unet_batch.train(config, hooks=Hooks(_tell, stop))
 
 
-def predict(run: Path) -> None:
+def predict(run: Path, tta: Averaging) -> None:
     """The whole stack with the best network, into a mask store that opens with the image."""
     masks = OUT / "image.zarr" / "labels" / run.name
-    unet_batch.predict(
-        OUT / "image.zarr", masks, run / "best.safetensors", PredictConfig(workers=0, tta=True)
-    )
+    unet_batch.predict(OUT / "image.zarr", masks, run / "best.safetensors", PredictConfig(workers=0, tta=tta))
     print(f"masks    {masks}")
 
 

@@ -164,6 +164,7 @@ def test_checkpoints_that_are_not_there(refused):
         ("block=0", "`block`: must be 'auto' or greater than or equal to 1, not 0"),
         ("batch=-1", "`batch`"),
         ("precision=fp17", "`precision`: must be 'auto', 'fp32', 'bf16' or 'fp16', not 'fp17'"),
+        ("tta=truns", "`tta`: must be "),
         ("nodata=abc", "`nodata`: must be a valid number"),
         ("roi=[[5, 1], [0, 9]]", "roi range [5, 1] is empty; write [start, stop]"),
         ("roi=[[0, 1, 2], [0, 9]]", "`roi.0`: the list should have at most 2 items"),

@@ -1,5 +1,6 @@
 """What settings do to the result, each against a plain computation of the same thing."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -142,15 +143,18 @@ def test_confidence_is_the_winners_probability(tmp_path, network, image):
     )
 
 
-def test_flips_are_averaged(tmp_path, network, image):
-    """The mean over flips of the whole image; the sizes are such that flips keep the pooling phase."""
+@pytest.mark.parametrize("tta", [True, "turns"])
+def test_views_are_averaged(tmp_path, network, tta):
+    """The mean over views of the whole image; its sizes are such that they keep the pooling phase."""
     path, model, spec = network
     pixels = noise((1, 64, 96), seed=3)
     whole = write_image(tmp_path / "aligned.zarr", pixels, "cyx")
     box = Box.of_shape((64, 96))
-    masks = run(whole, tmp_path / "out.zarr", path, tta=True, probabilities=True)
-    flips = [(), (1,), (2,), (1, 2)]
-    answers = [np.flip(reference(model, spec, np.flip(pixels, f).copy()), f) for f in flips]
+    masks = run(whole, tmp_path / "out.zarr", path, tta=tta, probabilities=True)
+    answers = []
+    for turns, axes in itertools.product((0, 1) if tta == "turns" else (0,), ((), (1,), (2,), (1, 2))):
+        seen = np.flip(np.rot90(pixels, turns, (1, 2)), axes).copy()
+        answers.append(np.rot90(np.flip(reference(model, spec, seen), axes), -turns, (1, 2)))
     kept = masks.read(box, layer="probabilities") / 254
     assert np.abs(kept - np.mean(answers, axis=0)).max() < 0.5 / 254 + 1e-4
 

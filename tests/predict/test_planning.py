@@ -31,6 +31,11 @@ def plan_of(world, **given):
     return make_plan(request, assume(request))
 
 
+def tiles_of(world, **given):
+    request = Request.open(str(world[0]), [str(world[1])], PredictConfig(device="cpu", **given))
+    return tile_choices(request, (304, 512))
+
+
 def test_the_papers_tile(world):
     plan = plan_of(world, tile=384, block=384)
     assert plan.input_shape[2:] == (572, 572)
@@ -44,6 +49,12 @@ def test_steps_off_the_pooling_grid_name_the_nearest_legal(world, setting, value
     low, high = value // 16 * 16, value // 16 * 16 + 16
     with pytest.raises(InputError, match=rf"`{setting}` {value} is not a multiple of 16.*{low} or {high}"):
         plan_of(world, **{setting: value})
+
+
+def test_tiles_that_are_turned_are_squares(world):
+    assert {tile[0] == tile[1] for tile in tiles_of(world, tta="turns")} == {True}
+    with pytest.raises(InputError, match=r"`tta` turns: `tile` \[64, 128\] is not as high as wide"):
+        plan_of(world, tta="turns", tile=(64, 128))
 
 
 def test_the_hash_knows_what_decides_bytes_and_nothing_else(world):
@@ -63,8 +74,7 @@ def test_differences_name_both_sides(world):
 
 def test_small_images_get_small_blocks(world):
     assert plan_of(world).grid.block == (304, 512)
-    request = Request.open(str(world[0]), [str(world[1])], PredictConfig(device="cpu"))
-    choices = tile_choices(request, (304, 512))
+    choices = tiles_of(world)
     assert choices[0] == (304, 512)
     assert all(t % 16 == 0 for tile in choices for t in tile)
     assert max(choices[-1]) <= 256

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from unet_batch.config import Config
 from unet_batch.drive.config import DriveConfig
+from unet_batch.inference.views import Averaging
 
 Auto = Literal["auto"]
 Extent = Annotated[int, Field(ge=1)]
@@ -64,7 +65,8 @@ class PredictConfig(DriveConfig):
             size to those that the network was trained on (its ``pixel_size``), 0 where either is not known.
         probabilities: keep all class probabilities as uint8 (value / 254; 255 is no data).
         confidence: keep the probability of the winning class in the same way.
-        tta: average over flips of every tile.
+        tta: average over flips of every tile (``true``), or over flips and quarter turns in the plane of the
+            last two axes (``turns``), which needs tiles that are as high as wide.
         levels: levels of the mask's pyramid, the full one included.
         chunk: inner chunk of a shard in pixels.
         compression: ``zstd``, ``zstd:LEVEL``, ``blosc-lz4`` or ``none``; always with a checksum.
@@ -87,7 +89,7 @@ class PredictConfig(DriveConfig):
     level: Auto | Annotated[int, Field(ge=0)] = "auto"
     probabilities: bool = False
     confidence: bool = False
-    tta: bool = False
+    tta: Averaging = False
     levels: Auto | Annotated[int, Field(ge=1, le=32)] = "auto"
     chunk: Extent | None = None
     compression: str = "zstd"

@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 
+from unet_batch.inference.views import views
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import Choice
@@ -79,9 +80,8 @@ def len_of_tiles(plan: Plan) -> int:
 
 
 def _passes(plan: Plan) -> int:
-    flips = 2**plan.spec.dims if plan.compute.tta else 1
     overlap = prod(t / s for t, s in zip(plan.grid.tile, plan.grid.step, strict=True))
-    return round(flips * len(plan.model.hashes) * overlap)
+    return round(len(views(plan.spec.dims, plan.compute.tta)) * len(plan.model.hashes) * overlap)
 
 
 def _bytes_per_pixel(plan: Plan) -> int:

@@ -1,4 +1,4 @@
-"""Forward: tiles as stored in, the network's answer for each out. Flips and ensembles are averaged here.
+"""Forward: tiles as stored in, the network's answer for each out. Views and ensembles are averaged here.
 
 Shapes: N tiles, C channels in, K classes out, S spatial axes of an input, T spatial axes of a tile.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unet_batch.inference.flips import flips
+from unet_batch.inference.views import View, views
 from unet_batch.models import device as devices
 from unet_batch.models import heads
 from unet_batch.models.feed import Feed, dtype_of
@@ -28,24 +28,24 @@ class Forward:
         """
         self.plan = plan
         self.networks = _prepared(plan, models, device, threads)
-        self.flips = flips(plan.spec.dims) if plan.compute.tta else [()]
+        self.views = views(plan.spec.dims, plan.compute.tta)
 
     @property
     def averages(self) -> bool:
         """Whether answers are means of probabilities even where logits would do."""
-        return len(self.networks) * len(self.flips) > 1
+        return len(self.networks) * len(self.views) > 1
 
     def __call__(self, x_NCS: Tensor, *, probabilities: bool) -> Tensor:
         """(N, K, T) float32: logits of the one network, good until the next call, or mean probabilities."""
         if not (probabilities or self.averages):
             return self._crop(self._logits(self.networks[0], x_NCS))
         answers = [
-            self._probabilities(n, x_NCS, axes) for n, axes in itertools.product(self.networks, self.flips)
+            self._probabilities(n, x_NCS, view) for n, view in itertools.product(self.networks, self.views)
         ]
         return answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
 
-    def _probabilities(self, network: devices.Network, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-        logits = self._logits(network, x.flip(axes)).flip(axes) if axes else self._logits(network, x)
+    def _probabilities(self, network: devices.Network, x: Tensor, view: View) -> Tensor:
+        logits = view.back(self._logits(network, view.of(x)))
         # Values of a regression are the logits themselves, which the next call may overwrite.
         own = logits.clone() if self.plan.spec.head == "regression" else logits
         return heads.probabilities(self._crop(own), self.plan.spec.head)

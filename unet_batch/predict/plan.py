@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from unet_batch.config import Config
+from unet_batch.inference.views import Averaging
 from unet_batch.models.normalise import Affine
 from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import SkipBackground
@@ -60,7 +61,7 @@ class ComputePart(Config):
     single_thread: bool
     merge: Literal["crop", "blend"]
     border: Literal["mirror", "edge", "constant"]
-    tta: bool
+    tta: Averaging
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     nodata_fill: Literal["mirror", "mean", "keep"] = "mirror"

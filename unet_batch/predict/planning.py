@@ -122,11 +122,26 @@ def choose_block(request: Request, device: str) -> tuple[int, ...]:
 
 
 def tile_choices(request: Request, block: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Tiles to choose from, largest first: the setting, or the block cut into equal parts."""
+    """Tiles to choose from, largest first: the setting, or the block cut into equal parts.
+
+    Those that are to be turned are squares in the plane of the last two axes.
+
+    Raises:
+        InputError: a tile that the network cannot take, or one that cannot be turned.
+    """
+    choices = _cuts(request, block)
+    if request.config.tta != "turns":
+        return choices
+    return list(dict.fromkeys((*tile[:-2], min(tile[-2:]), min(tile[-2:])) for tile in choices))
+
+
+def _cuts(request: Request, block: tuple[int, ...]) -> list[tuple[int, ...]]:
     spec, config = request.spec, request.config
     multiple = spec.reach().multiple
     if config.tile != "auto":
         tile = _checked("tile", config.tile, spec.dims, multiple)
+        if config.tta == "turns" and tile[-2] != tile[-1]:
+            raise InputError(f"`tta` turns: `tile` {list(tile)} is not as high as wide; give a square one")
         return [tuple(min(t, b) for t, b in zip(tile, block, strict=True))]
     if fixed := _fixed_tile(request):
         return [(fixed,) * spec.dims]

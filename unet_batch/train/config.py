@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from unet_batch.config import Config
+from unet_batch.inference.views import Averaging
 from unet_batch.models.spec import ModelSpec
 from unet_batch.train.augment.config import AugmentConfig
 from unet_batch.train.data.config import DataConfig, SamplingConfig
@@ -122,7 +123,8 @@ class ValidationConfig(Config):
             ``error``.
         tile: pixels that one network input answers for; null: the largest that suit boxes and network.
         batch: tiles per network call.
-        tta: average over flips of every tile, as `predict` does with its setting of that name.
+        tta: average over flips of every tile (``true``), or over flips and quarter turns (``turns``), as
+            `predict` does with its setting of that name.
         membranes: scores of cells between membranes, or null.
         instances: scores of instances, or null.
     """
@@ -131,7 +133,7 @@ class ValidationConfig(Config):
     choose: str | None = None
     tile: Count | None = None
     batch: Count = 1
-    tta: bool = False
+    tta: Averaging = False
     membranes: MembraneScores | None = None
     instances: InstanceScores | None = None
 

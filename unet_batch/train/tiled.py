@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unet_batch.inference.canvas import ProbabilityCanvas, decide
-from unet_batch.inference.flips import flips
 from unet_batch.inference.sweep import last_axes, sweep
+from unet_batch.inference.views import Averaging, View, views
 from unet_batch.models import heads, normalise
 from unet_batch.models.layers import channels_last
 from unet_batch.models.reach import Reach
@@ -38,7 +38,7 @@ class Tiled:
         dtype: of autocast; None is float32.
         tile: pixels that one input answers for; None takes the largest that suits.
         batch: tiles per call.
-        tta: average over flips of every tile.
+        tta: average over flips, or flips and quarter turns, of every tile.
     """
 
     spec: ModelSpec
@@ -46,7 +46,7 @@ class Tiled:
     dtype: torch.dtype | None
     tile: int | None
     batch: int
-    tta: bool = False
+    tta: Averaging = False
 
     def __call__(self, network: nn.Module, region: Region) -> Iterator[tuple[Box, Tensor]]:
         """Boxes that make up the region's, and the probabilities (K, S) there.
@@ -57,16 +57,16 @@ class Tiled:
         grid = self._grid(region)
         affine = region.stores.affine(self.spec)
         layout = channels_last(self.spec.dims)
-        ways = flips(self.spec.dims) if self.tta else [()]
+        ways = views(self.spec.dims, self.tta)
         part_weights = torch.from_numpy(weights(*self._tile_and_step(grid))).to(self.device)
 
         def answer(x_NCS: Tensor) -> Tensor:
             x = torch.nan_to_num(normalise.apply(x_NCS, affine), nan=0.0)
-            return torch.stack([one_way(x, axes) for axes in ways]).mean(dim=0)
+            return torch.stack([one_way(x, view) for view in ways]).mean(dim=0)
 
-        def one_way(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+        def one_way(x: Tensor, view: View) -> Tensor:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-                logits = network(x.flip(axes).contiguous(memory_format=layout)).flip(axes)
+                logits = view.back(network(view.of(x).contiguous(memory_format=layout)))
             return heads.probabilities(_cropped(logits, x, grid), self.spec.head)
 
         for number in grid.numbers_in(region.box):
