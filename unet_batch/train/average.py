@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 class Average:
-    """A copy of ``network`` whose parameters are means over its steps; buffers are the latest.
+    """A copy of ``network`` whose parameters and batch norms' statistics are means over its steps.
 
-    The first steps count more than ``decay`` says, so that the random start is soon forgotten.
+    The statistics of the last few small batches say little of the whole: they are averaged as the weights
+    are. The first steps count more than ``decay`` says, so that the random start is soon forgotten.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -20,10 +21,12 @@ class Average:
     def follow(self, network: nn.Module, step: int) -> None:
         """Take in the weights after update number ``step`` (from 0)."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        mine: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(mine, [p.detach() for p in network.parameters()], weight)
-        for own, other in zip(self.network.buffers(), network.buffers(), strict=True):
-            own.copy_(other)
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        means = [(own, other.detach()) for own, other in pairs if own.is_floating_point()]
+        torch._foreach_lerp_([own for own, _ in means], [other for _, other in means], weight)
+        for own, other in pairs:
+            if not own.is_floating_point():  # counts of batches
+                own.copy_(other)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights and buffers."""
@@ -32,3 +35,7 @@ class Average:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from ``state``."""
         self.network.load_state_dict(state)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]

@@ -155,6 +155,8 @@ class RunConfig(Config):
         deep_supervision: coarser levels of the decoder that learn too, each by a head of its own.
         activation_checkpointing: compute activations again in the backward pass, to save memory.
         sync_batchnorm: batch norms see the batch of all ranks.
+        fixed_statistics: share of the steps, the last ones, in which batch norms no longer measure each batch
+            but keep their statistics, as in prediction: worth some of the steps where batches are small.
         checkpoint_every: steps between two saved states.
         most_skipped: steps in a row whose loss is not finite before the run ends in an error.
         stored_as: type of the weights in best.safetensors and last.safetensors.
@@ -174,6 +176,7 @@ class RunConfig(Config):
     deep_supervision: int = Field(default=0, ge=0, le=8)
     activation_checkpointing: bool = False
     sync_batchnorm: bool = True
+    fixed_statistics: Share = 0.0
     checkpoint_every: Count = 500
     most_skipped: Count = 10
     stored_as: Literal["float32", "float16", "bfloat16"] = "float32"

@@ -121,6 +121,7 @@ def _step(config: TrainConfig, ranks: Ranks, spec: ModelSpec, network: nn.Module
         dtype=_DTYPES[precision],
         layout=layout,
         clip=config.optimiser.clip,
+        fixed_from=round(run.steps * (1 - run.fixed_statistics)),
     )
 
 

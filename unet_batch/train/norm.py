@@ -1,5 +1,7 @@
 """Batch norm over the batches of all ranks: torch's own on GPUs, and the same for CPUs, where torch has none.
 
+Towards the end of a training statistics can be fixed to what predictions will use.
+
 Shapes: N batch, C channels, S spatial axes.
 """
 
@@ -21,6 +23,13 @@ def synced(model: nn.Module, device: torch.device) -> nn.Module:
             if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
                 setattr(parent, name, HostSyncedNorm(child))
     return model
+
+
+def fix_statistics(model: nn.Module) -> None:
+    """Let batch norms use their running statistics until ``model.train()``; their weights go on learning."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | HostSyncedNorm):
+            module.eval()
 
 
 class HostSyncedNorm(nn.Module):

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from unet_batch.train.average import Average
 from unet_batch.train.config import OptimiserConfig
 from unet_batch.train.distributed import Ranks, losing
+from unet_batch.train.norm import fix_statistics
 from unet_batch.train.objective.objective import Objective
 from unet_batch.train.objective.target import Target
 
@@ -51,6 +52,7 @@ class Step:
         dtype: what autocast computes in, None for float32.
         layout: memory format of the images.
         clip: largest norm of the gradient.
+        fixed_from: number of the first update with fixed statistics of batch norms; None: no such update.
     """
 
     network: nn.Module
@@ -63,6 +65,7 @@ class Step:
     dtype: torch.dtype | None
     layout: torch.memory_format
     clip: float | None
+    fixed_from: int | None = None
 
     def __call__(self, parts: Sequence[Part], number: int, rate: float) -> Outcome:
         """Update number ``number`` (from 0) at learning rate ``rate``.
@@ -70,6 +73,8 @@ class Step:
         Where the loss or its gradient is no finite number, on all ranks alike, everything stays as it was.
         """
         self.called.train()
+        if self.fixed_from is not None and number >= self.fixed_from:
+            self._fix_statistics(number)
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         loss = self._gradient(parts)
         norm = self._norm()
@@ -83,6 +88,13 @@ class Step:
                 buffer.copy_(before)
         self.optimiser.zero_grad(set_to_none=True)
         return Outcome(value, norm, moved)
+
+    def _fix_statistics(self, number: int) -> None:
+        """From the first such update on, batch norms use what predictions will use: the averages."""
+        if number == self.fixed_from and self.average is not None:
+            for buffer, mean in zip(self.network.buffers(), self.average.network.buffers(), strict=True):
+                buffer.copy_(mean)
+        fix_statistics(self.network)
 
     def _gradient(self, parts: Sequence[Part]) -> Tensor:
         """The loss, with its gradient in the parameters; parts count by what there is to learn from them."""

@@ -16,12 +16,13 @@ from unet_batch.models.checkpoint import load_checkpoint
 from unet_batch.train.files import RunFolder
 from unet_batch.train.history import read_history
 
-# Everything that a state must hold: momenta, an average, norms, dropout, a schedule.
+# Everything that a state must hold: momenta, an average, norms and where their statistics are fixed,
+# dropout, a schedule.
 SECTIONS = {
     "model": {"spec": {**NETWORK, "dropout": 0.3}},
     "schedule": {"warmup": 3},
     "validation": {"every": 4},
-    "run": {"steps": 12, "ema": 0.9, "checkpoint_every": 5},
+    "run": {"steps": 12, "ema": 0.9, "checkpoint_every": 5, "fixed_statistics": 0.5},
 }
 
 

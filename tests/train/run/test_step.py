@@ -136,6 +136,49 @@ def test_coarser_answers_lie_over_the_finest(padding, dims):
         assert float(off) <= 2**level, "max pooling takes the brightest of 2^level pixels, no more"
 
 
+def test_fixed_statistics_are_the_averages_and_stay():
+    spec = spec_of(padding="same", norm="batch")
+    step = step_of(spec, average=0.9, kind="sgd", learning_rate=0.1)
+    step.fixed_from = 3
+    states = [weights_of(step)]
+    averages = [copy.deepcopy(step.average.state_dict())]
+    for number in range(5):
+        step(parts(*part_of(spec, seed=number), 1), number, 0.1)
+        states.append(weights_of(step))
+        averages.append(copy.deepcopy(step.average.state_dict()))
+    statistics = [key for key in states[0] if key.endswith(("running_mean", "running_var"))]
+    weights = [key for key, value in states[0].items() if key not in statistics and value.is_floating_point()]
+    assert statistics
+    for key in statistics:
+        assert not torch.equal(states[2][key], states[3][key]), key  # measured until then
+        assert not torch.equal(states[3][key], averages[3][key]), key
+        for state in states[4:]:
+            torch.testing.assert_close(state[key], averages[3][key], rtol=0, atol=0)
+    assert all(not torch.equal(states[4][key], states[5][key]) for key in weights)
+
+
+def test_what_learns_with_fixed_statistics_is_what_predicts():
+    spec = spec_of(padding="same", norm="batch")
+    step = step_of(spec)
+    step.fixed_from = 0
+    images, labels = part_of(spec)
+    with torch.no_grad():
+        predicted = step.network.eval()(images)
+        expected = float(step.objective(predicted, parts(images, labels, 1)[0].target, ALONE.total))
+    assert step(parts(images, labels, 1), 0, 0.1).loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_average_takes_in_statistics_as_it_does_weights():
+    network = torch.nn.BatchNorm2d(1)
+    average = Average(network, 0.5)
+    for step in range(30):
+        network.running_mean.fill_(float(step))
+        network.num_batches_tracked.fill_(step)
+        average.follow(network, step)
+    assert float(average.network.running_mean) == pytest.approx(28, abs=0.01)
+    assert int(average.network.num_batches_tracked) == 29
+
+
 def test_an_average_follows_by_its_decay():
     network = torch.nn.Linear(1, 1, bias=False)
     network.weight.data.fill_(0.0)
