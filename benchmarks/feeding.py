@@ -21,7 +21,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from unet_batch.models.build import build
-from unet_batch.models.device import resolve_device
+from unet_batch.models.device import resolve_device, resolve_precision
 from unet_batch.models.spec import ModelSpec
 from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout
@@ -93,9 +93,10 @@ class Stepper:
         self.model = build(spec).to(device, memory_format=layout).train()
         self.optimiser = torch.optim.AdamW(self.model.parameters(), fused=True)
         self.device, self.layout = device, layout
+        self.half = resolve_precision("auto", device.type) == "bf16"
 
     def __call__(self, sample: Sample) -> None:
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self.model(sample.images.contiguous(memory_format=self.layout))
         loss = torch.nn.functional.cross_entropy(logits.float(), sample.labels, ignore_index=255)
         self.optimiser.zero_grad()

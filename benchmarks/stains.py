@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from unet_batch.models.build import build
 from unet_batch.models.checkpoint import save_checkpoint
+from unet_batch.models.machine import cpu_has_bf16
 from unet_batch.models.spec import ModelSpec
 
 STEPS, PATCH, BATCH = 150, 192, 4
@@ -42,7 +43,7 @@ def train(path: Path, keys: Network) -> Path:
     for corners in np.random.default_rng(0).integers(0, 2048 - PATCH, (STEPS, BATCH, 2)):
         cuts = [(slice(y, y + PATCH), slice(x, x + PATCH)) for y, x in corners.tolist()]
         batch, wanted = torch.stack([x_CYX[(..., *c)] for c in cuts]), torch.stack([labels[c] for c in cuts])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16()):
             logits = model(batch.contiguous(memory_format=torch.channels_last))
         loss = cross_entropy(logits.float(), wanted)
         optimiser.zero_grad()

@@ -18,6 +18,7 @@ from torch import nn
 from unet_batch.config import read_yaml
 from unet_batch.errors import UnetBatchError
 from unet_batch.models.checkpoint import load_checkpoint, read_card, save_checkpoint
+from unet_batch.models.machine import cpu_has_bf16
 from unet_batch.models.spec import ModelSpec
 from unet_batch.train.config import ValidationConfig
 from unet_batch.train.data.config import DataConfig
@@ -78,7 +79,8 @@ def by_kind(data: Path, model: nn.Module, spec: ModelSpec, *, tta: bool) -> dict
     ]
     settings = read_yaml(CONFIG)
     device = torch.device("cpu")
-    tiled = Tiled(spec, device, torch.bfloat16, tile=None, batch=1, tta=tta)
+    dtype = torch.bfloat16 if cpu_has_bf16() else None
+    tiled = Tiled(spec, device, dtype, tile=None, batch=1, tta=tta)
     validation = ValidationConfig.model_validate(settings["validation"])
     judge = Judge(validation, spec, tiled, Ranks(0, 1, device), data_range=1.0)
     found = {}
