@@ -141,6 +141,8 @@ _WORDS = (
     ("^Tuple", "the list"),
     (" after validation", ""),
     (", unable to parse string as an? (number|integer|boolean)", ""),
+    ("a valid boolean, unable to interpret input", "true or false"),
+    ("a valid boolean", "true or false"),
 )
 
 
