@@ -52,7 +52,7 @@ class Step:
         dtype: what autocast computes in, None for float32.
         layout: memory format of the images.
         clip: largest norm of the gradient.
-        fixed_from: number of the first update with fixed statistics of batch norms; None: no such update.
+        fixed_from: number of the first update with fixed statistics of batch norms.
     """
 
     network: nn.Module
@@ -65,7 +65,7 @@ class Step:
     dtype: torch.dtype | None
     layout: torch.memory_format
     clip: float | None
-    fixed_from: int | None = None
+    fixed_from: float = math.inf
 
     def __call__(self, parts: Sequence[Part], number: int, rate: float) -> Outcome:
         """Update number ``number`` (from 0) at learning rate ``rate``.
@@ -73,8 +73,8 @@ class Step:
         Where the loss or its gradient is no finite number, on all ranks alike, everything stays as it was.
         """
         self.called.train()
-        if self.fixed_from is not None and number >= self.fixed_from:
-            self._fix_statistics(number)
+        if number >= self.fixed_from:
+            self._fix_statistics()
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         loss = self._gradient(parts)
         norm = self._norm()
@@ -89,9 +89,9 @@ class Step:
         self.optimiser.zero_grad(set_to_none=True)
         return Outcome(value, norm, moved)
 
-    def _fix_statistics(self, number: int) -> None:
-        """From the first such update on, batch norms use what predictions will use: the averages."""
-        if number == self.fixed_from and self.average is not None:
+    def _fix_statistics(self) -> None:
+        """Batch norms use what predictions will use: the averages, which no longer move then."""
+        if self.average is not None:
             for buffer, mean in zip(self.network.buffers(), self.average.network.buffers(), strict=True):
                 buffer.copy_(mean)
         fix_statistics(self.network)

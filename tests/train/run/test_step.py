@@ -157,6 +157,19 @@ def test_fixed_statistics_are_the_averages_and_stay():
     assert all(not torch.equal(states[4][key], states[5][key]) for key in weights)
 
 
+def test_statistics_are_the_averages_wherever_a_run_goes_on():
+    """With fewer steps than before, say, so that the first fixed update has gone by."""
+    spec = spec_of(padding="same", norm="batch")
+    step = step_of(spec, average=0.9, kind="sgd", learning_rate=0.1)
+    for number in range(3):
+        step(parts(*part_of(spec, seed=number), 1), number, 0.1)
+    averages = copy.deepcopy(step.average.state_dict())
+    step.fixed_from = 1
+    step(parts(*part_of(spec, seed=3), 1), 3, 0.1)
+    for key in (key for key in averages if key.endswith(("running_mean", "running_var"))):
+        torch.testing.assert_close(weights_of(step)[key], averages[key], rtol=0, atol=0)
+
+
 def test_what_learns_with_fixed_statistics_is_what_predicts():
     spec = spec_of(padding="same", norm="batch")
     step = step_of(spec)
