@@ -52,7 +52,7 @@ def _of_slurm(environ: Mapping[str, str]) -> Iterator[int]:
 def _of_cgroups(root: Path) -> Iterator[int]:
     """Limits of this process's cgroups and of those that hold them, versions 1 and 2."""
     try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # elsewhere than on Linux
         return
     for line in lines:
