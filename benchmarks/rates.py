@@ -4,6 +4,7 @@ import multiprocessing
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
@@ -11,10 +12,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
+from unet_batch.cluster.config import packets_at_once
 from unet_batch.drive.hooks import Hooks, Progress
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.plan import Plan
-from unet_batch.predict.resources import threads
+from unet_batch.predict.resources import calls_at_once, threads, worker_count
 from unet_batch.predict.run import predict
 from unet_batch.predict.status import plan_of
 from unet_batch.schedule.events import Event
@@ -27,11 +29,13 @@ STAGES = ("read", "wait", "network", "write")
 class Run:
     """One call of ``predict``, seen by its driver.
 
-    The steady state is what follows the first finished block: workers are up and the network is compiled.
-    From the end of the first block to that of the last, the others have taken their whole turns, no more.
+    The steady state is what follows the first finished blocks, one for each of the network's calls
+    ``at_once``: workers are up and the network is compiled. From the end of the last of these to that of the
+    last block of all, the others have taken their whole turns, no more.
     """
 
     seconds: float = 0.0
+    at_once: int = 1
     arrivals: list[tuple[float, int]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     decoded_bytes: int = 0
@@ -41,7 +45,7 @@ class Run:
         """The hook that ``predict`` calls."""
         if event is None:
             return
-        if self.arrivals:
+        if len(self.arrivals) >= self.at_once:
             for stage, taken in event.stages.items():
                 self.stages[stage] = self.stages.get(stage, 0.0) + taken
         self.arrivals.append((time.perf_counter(), progress.pixels))
@@ -56,7 +60,7 @@ class Run:
     @property
     def steady(self) -> float:
         """Pixels per second in the steady state."""
-        (began, before), (ended, after) = self.arrivals[0], self.arrivals[-1]
+        (began, before), (ended, after) = self.arrivals[self.at_once - 1], self.arrivals[-1]
         return (after - before) / (ended - began)
 
     @property
@@ -66,7 +70,7 @@ class Run:
 
     def stage_share(self) -> dict[str, float]:
         """Seconds of each stage per second of the steady state; stages of several packets overlap."""
-        wall = self.arrivals[-1][0] - self.arrivals[0][0]
+        wall = self.arrivals[-1][0] - self.arrivals[self.at_once - 1][0]
         return {stage: round(self.stages.get(stage, 0.0) / wall, 3) for stage in STAGES}
 
 
@@ -74,10 +78,23 @@ def timed(image: Path, out: Path, model: Path, config: PredictConfig) -> Run:
     """Predict into the new store ``out``."""
     shutil.rmtree(out, ignore_errors=True)
     run = Run()
+
+    def observe(event: Event | None, progress: Progress) -> None:
+        if event is not None and not run.arrivals:
+            run.at_once = at_once(plan_at(out), config)
+        run.observe(event, progress)
+
     began = time.perf_counter()
-    predict(image, out, model, config, hooks=Hooks(observe=run.observe))
+    predict(image, out, model, config, hooks=Hooks(observe=observe))
     run.seconds = time.perf_counter() - began
     return run
+
+
+def at_once(plan: Plan, config: PredictConfig) -> int:
+    """Network calls at once in one worker."""
+    count = threads(config)
+    calls = calls_at_once(plan, packets_at_once(config.concurrency, count), max(1, worker_count(config)))
+    return max(n for n in range(1, calls + 1) if count % n == 0)
 
 
 def plan_at(out: Path) -> Plan:
@@ -107,11 +124,14 @@ class Forward(Protocol):
 
 @contextmanager
 def pure_forward(model: Path, plan: Plan, config: PredictConfig) -> Iterator[Forward]:
-    """The network of ``plan`` in a process like a worker's, warm, called over and over on one input."""
+    """The network of ``plan`` in a process like a worker's, warm, called over and over on one input.
+
+    By as many threads at once as in a worker.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     device = config.device if plan.compute.device == "cuda" else "cpu"
-    process = context.Process(target=_serve, args=(theirs, model, plan, device, threads(config)), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, model, plan, device, config), daemon=True)
     process.start()
 
     def ask(seconds: float) -> float:
@@ -125,7 +145,7 @@ def pure_forward(model: Path, plan: Plan, config: PredictConfig) -> Iterator[For
         process.join()
 
 
-def _serve(connection: Connection, model: Path, plan: Plan, device: str, count: int) -> None:
+def _serve(connection: Connection, model: Path, plan: Plan, device: str, config: PredictConfig) -> None:
     import torch  # noqa: PLC0415 - as a worker does, after its process has begun
 
     from unet_batch.models.checkpoint import load_checkpoint  # noqa: PLC0415 - imports torch
@@ -134,17 +154,24 @@ def _serve(connection: Connection, model: Path, plan: Plan, device: str, count: 
 
     module, spec = load_checkpoint(model)
     part = plan.compute
-    network = prepare(module, spec, device, part.precision, part.backend, Feed(plan.input_shape), count)
+    feed = Feed(plan.input_shape, at_once=at_once(plan, config))
+    network = prepare(module, spec, device, part.precision, part.backend, feed, threads(config))
     x = torch.randn(plan.input_shape, device=device)
     pixels = plan.compute.batch * prod(plan.grid.tile[-plan.spec.dims :])
 
-    def call() -> None:
-        network(x)[..., -1].sum().item()  # .item() waits for the device
-
-    call()
-    while (seconds := connection.recv()) is not None:
+    def rate(seconds: float) -> float:
+        """Of one thread, which calls until the time is over and counts whole calls alone."""
         calls, began = 0, time.perf_counter()
-        while time.perf_counter() - began < seconds:
-            call()
+        while (spent := time.perf_counter() - began) < seconds or not calls:
+            network(x)[..., -1].sum().item()  # .item() waits for the device
             calls += 1
-        connection.send(calls * pixels / (time.perf_counter() - began))
+        return calls * pixels / spent
+
+    with ThreadPoolExecutor(network.calls) as pool:
+
+        def all_at_once(seconds: float) -> float:
+            return sum(pool.map(rate, [seconds] * network.calls))
+
+        all_at_once(0.0)
+        while (seconds := connection.recv()) is not None:
+            connection.send(all_at_once(seconds))

@@ -4,6 +4,7 @@ import builtins
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -101,6 +102,44 @@ def test_stored_pixels_are_normalised_on_the_way(backend, precision, tolerance, 
     with torch.inference_mode():
         wanted = model(torch.nan_to_num(normalise.apply(x, affine)))
     assert (found - wanted).abs().max() < tolerance * wanted.std()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("keys", "ordered"),
+    [
+        ({"norm": "batch", "padding": "same", "up": "interpolated"}, True),
+        ({"norm": "none", "head": "multilabel"}, True),
+        ({"norm": "batch", "dims": 3, "depth": 1}, True),
+        ({"architecture": "ternausnet"}, True),
+        ({"norm": "instance"}, False),
+        ({"norm": "group"}, False),
+    ],
+)
+def test_calls_at_once_give_the_bytes_of_one_alone(keys, ordered, precision):
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    size = {} if "architecture" in keys else {"width": 16, "depth": 2}
+    spec = ModelSpec(in_channels=3, classes=["a", "b"], **{**size, **keys})
+    shape = (1, 3, *[spec.input_size(40)] * spec.dims)
+    affine = Affine((100.0,) * 3, (0.02,) * 3)
+    inputs = [torch.randint(0, 256, shape, dtype=torch.uint8) for _ in range(4)]
+
+    def ready(threads, at_once):
+        feed = Feed(shape, torch.uint8, affine, at_once)
+        return prepare(build(spec).eval(), spec, "cpu", precision, "openvino", feed, threads)
+
+    torch.manual_seed(1)
+    alone = ready(2, 1)
+    assert alone.calls == 1
+    wanted = [alone(x).clone() for x in inputs]
+    for threads, at_once in ((2, 2), (4, 4), (4, 3)):
+        torch.manual_seed(1)
+        network = ready(threads, at_once)
+        assert network.calls == (1 if not ordered else 2 if at_once == 3 else at_once)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda x, network=network: network(x).clone(), inputs))
+        assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
 def test_one_converted_network_serves_many_shapes():

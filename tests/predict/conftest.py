@@ -11,7 +11,7 @@ def clusters():
 
     def address(kind: str) -> str:
         if kind not in opened:
-            context = connect(ClusterConfig(workers=2, concurrency=2, processes=kind == "processes"))
+            context = connect(ClusterConfig(workers=2, concurrency=3, processes=kind == "processes"))
             opened[kind] = (context, context.__enter__())
         return opened[kind][1].scheduler_info()["address"]
 

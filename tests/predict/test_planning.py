@@ -1,5 +1,6 @@
 """From settings to a plan, without running anything."""
 
+import os
 from math import prod
 
 import pytest
@@ -14,7 +15,9 @@ from unet_batch.predict.estimate import Estimate, len_of_tiles
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import make_plan, tile_choices
 from unet_batch.predict.request import Request
-from unet_batch.predict.trial import MEMORY_SHARE, assume, network_bytes
+from unet_batch.predict.resources import MEMORY_SHARE, calls_at_once, network_bytes
+from unet_batch.predict.run import settled
+from unet_batch.predict.trial import assume
 from unet_batch.store.arrays import create_array
 from unet_batch.store.layout import ArrayLayout
 
@@ -61,9 +64,24 @@ def test_the_hash_knows_what_decides_bytes_and_nothing_else(world):
     base = plan_of(world, block=64)
     assert plan_of(world, block=64, workers=3, packet_seconds=2, concurrency=7).hash == base.hash
     other = "fp32" if base.compute.precision == "bf16" else "bf16"
-    for change in ({"border": "edge"}, {"tta": True}, {"precision": other}, {"chunk": 32}, {"threads": 1}):
+    for change in ({"border": "edge"}, {"tta": True}, {"precision": other}, {"chunk": 32}):
         assert plan_of(world, block=64, **change).hash != base.hash, change
     assert Plan.model_validate_json(base.model_dump_json()).hash == base.hash
+
+
+def test_threads_are_in_the_plan_where_bytes_depend_on_them(world, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = max(2, len(os.sched_getaffinity(0)))
+    for workers in (0, 1, 3):
+        assert plan_of(world, backend="eager", workers=workers).compute.threads == cores
+    assert plan_of(world, backend="eager", threads=1).compute.threads == 1
+    assert plan_of(world, backend="openvino", threads=1).compute.threads is None
+    norms = write_network(world[2] / "norms.safetensors", depth=4, width=2, norm="instance")[0]
+    assert plan_of((world[0], norms), backend="openvino").compute.threads == cores
+    stored = plan_of(world, backend="eager", threads=7)
+    for keys, kept in (({}, 7), ({"threads": 3}, 3)):
+        request = Request.open(str(world[0]), [str(world[1])], PredictConfig(device="cpu", **keys))
+        assert make_plan(request, settled(request, stored)).compute.threads == kept
 
 
 def test_differences_name_both_sides(world):
@@ -127,6 +145,33 @@ def test_an_assumed_tile_leaves_every_worker_its_share_of_the_memory(world, monk
         needed = network_bytes(request.spec, assume(request), tiles[-1])
         assert workers * needed < MEMORY_SHARE * 512 * 2**20
     assert tiles[0] > tiles[1]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "packets", "workers", "networks", "calls"),
+    [
+        (4, 3, 1, 9, 2),  # all packets but one
+        (4, 9, 1, 9, 4),  # no more calls than blocks
+        (5, 3, 1, 9, 1),  # two calls would leave half the threads idle for a third of the time
+        (11, 3, 1, 9, 2),
+        (40, 9, 2, 9, 4),  # of each worker's 20 blocks and 4 networks in memory
+        (64, 9, 1, 3, 3),  # three networks fit
+        (64, 9, 1, 0, 1),
+        (64, 2, 1, 9, 1),
+        (64, 1, 1, 9, 1),
+    ],
+)
+def test_calls_at_once_have_memory_and_blocks(world, blocks, packets, workers, networks, calls):
+    roi = ((0, 64), (0, 64 * blocks))
+    image = world[2] / f"row of {blocks}.zarr"
+    if not image.exists():
+        create_array(image, ArrayLayout((64, 64 * blocks), "uint8", (64, 64), (64, 64)))
+    given = {"block": 64, "tile": 64, "roi": roi, "precision": "fp32"}
+    plan = plan_of((image, world[1]), backend="openvino", **given)
+    each = network_bytes(plan.spec, plan.compute, plan.grid.tile)
+    free = int((networks + 0.5) * each / MEMORY_SHARE)
+    assert calls_at_once(plan, packets, workers, free) == calls
+    assert calls_at_once(plan_of((image, world[1]), backend="eager", **given), packets, workers, free) == 1
 
 
 def test_an_estimate_adds_up(world):

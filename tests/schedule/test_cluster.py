@@ -9,7 +9,7 @@ import pytest
 from dask.utils import parse_timedelta
 
 from unet_batch.cluster import local
-from unet_batch.cluster.config import ClusterConfig
+from unet_batch.cluster.config import ClusterConfig, packets_at_once
 from unet_batch.cluster.local import connect, dashboard, patience
 from unet_batch.cluster.rendezvous import Rendezvous
 from unet_batch.errors import InputError, MissingError, UnfinishedError, WorkerLostError
@@ -19,6 +19,13 @@ def test_workers_inside_the_driver():
     with connect(ClusterConfig(processes=False, concurrency=3)) as client:
         assert list(client.nthreads().values()) == [3]
         assert client.submit(sum, [1, 2]).result() == 3
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "threads", "packets"), [("auto", 1, 2), ("auto", 4, 5), ("auto", 64, 9), (3, 64, 3)]
+)
+def test_a_worker_runs_one_packet_more_than_it_has_threads(concurrency, threads, packets):
+    assert packets_at_once(concurrency, threads) == packets
 
 
 def test_a_running_cluster_is_joined_by_address_or_file(tmp_path):

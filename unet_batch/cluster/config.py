@@ -1,8 +1,18 @@
 """What a YAML file or a setting may say about where the workers are."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from unet_batch.config import Config
+
+Concurrency = Literal["auto"] | Annotated[int, Field(ge=1)]
+MOST_AT_ONCE = 8  # packets of a worker that compute: each holds a block, and Python itself is one at a time
+
+
+def packets_at_once(concurrency: Concurrency, threads: int) -> int:
+    """Packets that a worker with ``threads`` threads runs at once: ``auto`` is one more than may compute."""
+    return min(threads, MOST_AT_ONCE) + 1 if concurrency == "auto" else concurrency
 
 
 class ClusterConfig(Config):
@@ -12,7 +22,7 @@ class ClusterConfig(Config):
         scheduler: address (``tcp://host:port``) or scheduler file of a running Dask cluster; None starts
             workers on this machine for the length of the run.
         workers: worker processes to start here, one device each.
-        concurrency: packets that one worker runs at once, so that one reads while another computes.
+        concurrency: packets that one worker runs at once, so that one reads while others compute.
         threads: CPU threads of each worker's own libraries; None leaves it to them.
         processes: False keeps the worker inside the driver's process.
         dashboard: address of the dashboard of a local cluster; loopback only unless told otherwise.
@@ -37,7 +47,8 @@ class PoolConfig(Config):
         tls: encrypt and authenticate by a certificate that is made for each scheduler.
         dashboard: address of the scheduler's dashboard; loopback only unless told otherwise.
         patience: seconds without any worker after which a driver leaves, to go on later.
-        concurrency: packets that one worker runs at once, so that one reads while another computes.
+        concurrency: packets that one worker runs at once, so that one reads while others compute; ``auto`` is
+            one more than it has threads, up to nine.
         preload: modules that a worker imports before it joins, while the driver starts.
     """
 
@@ -46,5 +57,5 @@ class PoolConfig(Config):
     tls: bool = True
     dashboard: str = "127.0.0.1:0"
     patience: float = Field(default=300.0, gt=0)
-    concurrency: int = Field(default=2, ge=1)
+    concurrency: Concurrency = "auto"
     preload: tuple[str, ...] = ("torch",)

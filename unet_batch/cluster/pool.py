@@ -19,7 +19,7 @@ import dask
 from distributed import Nanny, Scheduler, Security, Worker, WorkerPlugin
 from distributed.utils import silence_logging_cmgr
 
-from unet_batch.cluster.config import PoolConfig
+from unet_batch.cluster.config import PoolConfig, packets_at_once
 from unet_batch.cluster.local import SETTINGS
 from unet_batch.cluster.rendezvous import Rendezvous, new_key
 from unet_batch.errors import ConfigError, FormatError, MissingError, UnfinishedError
@@ -58,7 +58,7 @@ def run_worker(find: Callable[[], Path | None], config: PoolConfig, threads: int
     environment = {"OMP_NUM_THREADS": str(threads)}
     settings = {**SETTINGS, "distributed.nanny.pre-spawn-environ": environment}
     with dask.config.set(settings), silence_logging_cmgr(logging.WARNING):
-        return asyncio.run(_work(find, config, wait))
+        return asyncio.run(_work(find, config, threads, wait))
 
 
 def newest(folder: Path) -> Path | None:
@@ -117,12 +117,12 @@ async def _dismiss(scheduler: Scheduler) -> None:
         await asyncio.wait_for(ends, LEAVE_SECONDS)
 
 
-async def _work(find: Callable[[], Path | None], config: PoolConfig, wait: float) -> str:
+async def _work(find: Callable[[], Path | None], config: PoolConfig, threads: int, wait: float) -> str:
     stop = _on_signals()
     waiting, limit = asyncio.create_task(stop.wait()), time.monotonic() + wait
     while not stop.is_set():
         path = find()
-        if path is not None and await _work_for(path, config, waiting):
+        if path is not None and await _work_for(path, config, threads, waiting):
             return "asked to leave" if stop.is_set() else "the scheduler ended"
         if time.monotonic() > limit:
             raise UnfinishedError(f"no scheduler for {wait:.0f} s; start it, then the workers again")
@@ -130,14 +130,14 @@ async def _work(find: Callable[[], Path | None], config: PoolConfig, wait: float
     return "asked to leave"
 
 
-async def _work_for(path: Path, config: PoolConfig, waiting: asyncio.Task[Any]) -> bool:
+async def _work_for(path: Path, config: PoolConfig, threads: int, waiting: asyncio.Task[Any]) -> bool:
     """Work until the scheduler of ``path`` or ``waiting`` ends; False where none answers there.
 
     A nanny may wait for ever where its scheduler ends while it starts (seen with distributed 2026.8). Its
     file, which a scheduler takes away with it, says that it has ended.
     """
     gone = asyncio.create_task(_gone(path))
-    joining = asyncio.create_task(_join(path, config))
+    joining = asyncio.create_task(_join(path, config, threads))
     await asyncio.wait([joining, gone, waiting], return_when=asyncio.FIRST_COMPLETED)
     if not joining.done():
         await asyncio.wait([joining], timeout=0 if waiting.done() else LEAVE_SECONDS)
@@ -158,13 +158,13 @@ async def _gone(path: Path) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _join(path: Path, config: PoolConfig) -> Nanny | None:
+async def _join(path: Path, config: PoolConfig, threads: int) -> Nanny | None:
     """A worker process under its nanny; None where no scheduler answers."""
     try:
         where = Rendezvous.read(path)
         return await Nanny(
             where.address,
-            nthreads=config.concurrency,
+            nthreads=packets_at_once(config.concurrency, threads),
             name=_name(),
             interface=config.interface,
             security=where.security,

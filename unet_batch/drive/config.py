@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from unet_batch.cluster.config import Concurrency
 from unet_batch.config import Config
 
 
@@ -13,7 +14,8 @@ class DriveConfig(Config):
     Attributes:
         workers: worker processes; 0 runs the plain serial loop in this process.
         threads: CPU threads of each worker's own libraries.
-        concurrency: packets that a worker runs at once, so that one reads while another computes.
+        concurrency: packets that a worker runs at once, so that one reads while others compute; ``auto`` is
+            one more than it has threads, up to nine.
         scheduler: address or scheduler file of a running Dask cluster.
         scheduler_seconds: how long a scheduler may take to answer.
         packet_seconds: work that one Dask task holds.
@@ -21,7 +23,7 @@ class DriveConfig(Config):
 
     workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    concurrency: Annotated[int, Field(ge=1)] = 2
+    concurrency: Concurrency = "auto"
     scheduler: str | None = None
     scheduler_seconds: float = Field(default=20.0, gt=0)
     packet_seconds: float = Field(default=10.0, gt=0)

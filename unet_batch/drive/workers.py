@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from unet_batch.cluster.config import ClusterConfig
+from unet_batch.cluster.config import ClusterConfig, packets_at_once
 from unet_batch.cluster.local import connect, dashboard, patience
 from unet_batch.drive.config import DriveConfig
 from unet_batch.schedule import dask as by_dask
@@ -65,7 +65,7 @@ def _cluster(config: DriveConfig, count: int, threads: int) -> ClusterConfig:
     return ClusterConfig(
         scheduler=config.scheduler,
         workers=max(1, count),
-        concurrency=config.concurrency,
+        concurrency=packets_at_once(config.concurrency, threads),
         threads=threads,
         start_timeout=config.scheduler_seconds,
     )

@@ -4,7 +4,7 @@ Shapes: N batch, C channels, then the spatial axes.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,12 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Network(Protocol):
-    """A network ready for inference; may be called from any thread, one call at a time."""
+    """A network ready for inference; may be called from any thread, by ``calls`` of them at once."""
+
+    @property
+    def calls(self) -> int:
+        """How many calls may run at once."""
+        ...
 
     def __call__(self, x: Tensor) -> Tensor:
         """What its feed says, on the device, to float32 logits; a thread's next call may overwrite them."""
@@ -87,8 +92,9 @@ def prepare(
         device: as ``resolve_device`` gives it.
         precision: of the whole network; logits come back as float32.
         backend: eager and compile run on any device, openvino on the CPU.
-        feed: shape, type and normalisation of all calls.
-        threads: CPU threads of one call; None leaves the library's choice.
+        feed: shape, type and normalisation of all calls, and how many come at once: only openvino can do more
+            than one.
+        threads: CPU threads of all calls; None leaves the library's choice.
 
     Raises:
         InputError: openvino is not installed or the device is not a CPU; an exported network that does not
@@ -122,6 +128,7 @@ class TorchNetwork:
     layout: torch.memory_format
     threads: int | None
     affine: Affine | None
+    calls: ClassVar[int] = 1
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, *spatial) to float32 logits."""

@@ -1,4 +1,8 @@
-"""Networks on OpenVINO's CPU plugin: an optional backend, the fastest on CPUs."""
+"""Networks on OpenVINO's CPU plugin: an optional backend, the fastest on CPUs.
+
+Calls may run at once, each in a stream of its own on its share of the threads. On a light network such
+threads need not wait for each other after every layer, nor for one that a reading or writing thread holds up.
+"""
 
 import sys
 import threading
@@ -18,12 +22,21 @@ from unet_batch.models.normalise import Affine
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
+# Each adds in one order, however many threads share it (measured). Means over all pixels (MVN: instance and
+# group norms) do not; and a stream may have fewer threads than it was told, as there are no more cores.
+_ORDERED = {"Parameter", "Constant", "Result", "Convert", "Reshape", "Concat", "Add", "Subtract", "Multiply"}
+_ORDERED |= {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "Relu", "MaxPool", "Interpolate"}
+_ORDERED |= {"ShapeOf", "Gather", "Slice", "StridedSlice", "Squeeze", "Unsqueeze", "Broadcast"}
+_ORDERED |= {"Divide", "Floor"}  # of shapes
+
 # Converting takes a second, compiling for one more shape a tenth: a trial tries many shapes of one network.
 _converted: "WeakKeyDictionary[nn.Module, Any]" = WeakKeyDictionary()
 
 
 class OpenVinoNetwork:
     """A torch module compiled for one feed; each calling thread has its own request.
+
+    ``calls`` of them run at once; more wait for each other.
 
     Bytes are normalised in the graph, by all of its threads, in passes that it makes anyway (measured, width
     16: 1 % of a call, against 5 to 7 % before it). Other types are normalised before it: in bf16 the graph
@@ -38,7 +51,10 @@ class OpenVinoNetwork:
         example: tuple[int, ...],
         threads: int | None,
     ) -> None:
-        """Convert ``module``, whose smallest input has the shape ``example``, for ``feed``."""
+        """Convert ``module``, whose smallest input has the shape ``example``, for ``feed``.
+
+        Calls at once share ``threads`` evenly, where no answer depends on how many these are.
+        """
         if precision not in _HINTS:
             raise InputError(f"backend openvino: no {precision} on a CPU; use bf16 or fp32")
         program = _program(module, feed, example)
@@ -46,7 +62,8 @@ class OpenVinoNetwork:
         self._before = None if inside else feed.affine
         if inside:
             program = _normalising(program, inside)
-        self._compiled = _core().compile_model(program, "CPU", _settings(precision, threads))
+        self.calls = _streams(program, threads, feed.at_once)
+        self._compiled = _core().compile_model(program, "CPU", _settings(precision, threads, self.calls))
         self._own = threading.local()
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -59,9 +76,22 @@ class OpenVinoNetwork:
         return torch.from_numpy(result[0])
 
 
-def _settings(precision: str, threads: int | None) -> dict[str, Any]:
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+def _settings(precision: str, threads: int | None, streams: int) -> dict[str, Any]:
+    # Pinned threads of two processes land on the same cores (measured: two workers of one thread at half
+    # their speed), and cannot leave one that another thread needs.
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "NUM_STREAMS": streams,
+        "ENABLE_CPU_PINNING": False,
+    }
     return settings if threads is None else {**settings, "INFERENCE_NUM_THREADS": threads}
+
+
+def _streams(program: Any, threads: int | None, calls: int) -> int:
+    """As many, up to ``calls``, as share ``threads`` evenly; one where threads decide the last bits."""
+    if threads is None or not {op.get_type_name() for op in program.get_ops()} <= _ORDERED:
+        return 1
+    return max(n for n in range(1, calls + 1) if threads % n == 0)
 
 
 def _program(module: nn.Module, feed: Feed, example: tuple[int, ...]) -> Any:

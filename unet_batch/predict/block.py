@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from unet_batch.drive.watch import Watch
 from unet_batch.predict.foreground import Foreground
 from unet_batch.predict.plan import Plan
-from unet_batch.predict.resources import CACHE_BYTES
-from unet_batch.schedule.dask import ordinal
+from unet_batch.predict.resources import CACHE_BYTES, calls_at_once
+from unet_batch.schedule.dask import ordinal, packets_here
 from unet_batch.schedule.events import Event
 from unet_batch.store.cache import ChunkCache, ReadCount
 from unet_batch.store.image import Image
@@ -31,6 +31,7 @@ class PredictWork:
         models: paths of the checkpoints, in the plan's order.
         device: ``cpu``, ``cuda`` (each worker takes the one of its number) or ``cuda:N``.
         threads: CPU threads of the network; None leaves the library's choice.
+        workers: how many share the machine's memory and the blocks, as far as the driver knows.
     """
 
     plan: Plan
@@ -39,6 +40,7 @@ class PredictWork:
     models: tuple[str, ...]
     device: str
     threads: int | None
+    workers: int = 1
 
     def __call__(self, number: int) -> Event:
         """Block ``number`` from the image to the store."""
@@ -61,7 +63,6 @@ class _Tools:
         self.masks = Masks.open(work.masks, writable=True)
         self.foreground = Foreground.open(work.plan, self.image)
         self.cache = ChunkCache(CACHE_BYTES)
-        self.device = threading.Lock()
         self.predictor = Predictor(
             work.plan,
             work.models,
@@ -69,7 +70,9 @@ class _Tools:
             work.threads,
             self.masks.one_pass_levels,
             self.masks.layout.fill,
+            calls_at_once(work.plan, packets_here(), work.workers),
         )
+        self.device = threading.BoundedSemaphore(self.predictor.calls)
 
     def process(self, number: int) -> Event:
         """Read, predict and write one block."""

@@ -5,12 +5,12 @@ from math import prod
 
 import numpy as np
 
+from unet_batch.cluster.config import packets_at_once
 from unet_batch.inference.views import views
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import Choice
-from unet_batch.predict.resources import CACHE_BYTES, worker_count
-from unet_batch.predict.trial import network_bytes
+from unet_batch.predict.resources import CACHE_BYTES, calls_at_once, network_bytes, threads, worker_count
 
 LEDGER_BYTES = 20  # a block in the driver's memory, without its class counts
 
@@ -104,5 +104,7 @@ def _worker_bytes(plan: Plan, config: PredictConfig, choice: Choice) -> int:
     pixels = hull * plan.spec.in_channels * np.dtype(plan.image.dtype).itemsize
     blended = plan.compute.merge == "blend" or plan.output.probabilities or plan.output.confidence
     canvas = 4 * block * (plan.spec.out_channels + 1) if blended else 0
-    held = (2 * pixels + 2 * block * _bytes_per_pixel(plan)) * config.concurrency
-    return held + canvas + CACHE_BYTES + network_bytes(plan.spec, choice, plan.grid.tile[-dims:])
+    packets = packets_at_once(config.concurrency, threads(config))
+    held = (2 * pixels + 2 * block * _bytes_per_pixel(plan)) * packets
+    calls = calls_at_once(plan, packets, max(1, worker_count(config)))
+    return held + CACHE_BYTES + calls * (canvas + network_bytes(plan.spec, choice, plan.grid.tile[-dims:]))

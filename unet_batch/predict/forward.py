@@ -18,16 +18,22 @@ from unet_batch.predict.plan import Plan
 
 
 class Forward:
-    """The networks of a plan, ready on one device. One call at a time."""
+    """The networks of a plan, ready on one device. ``calls`` threads may call it at once."""
 
-    def __init__(self, plan: Plan, models: Sequence[str], device: str, threads: int | None) -> None:
+    def __init__(
+        self, plan: Plan, models: Sequence[str], device: str, threads: int | None, calls: int
+    ) -> None:
         """Load the checkpoints ``models`` (in the plan's order) and prepare them for ``device``.
+
+        ``threads`` are of all calls, of which ``calls`` at most should run at once; where answers depend on
+        them, the plan's.
 
         Raises:
             CheckpointError: a checkpoint that cannot be used.
         """
         self.plan = plan
-        self.networks = _prepared(plan, models, device, threads)
+        self.networks = _prepared(plan, models, device, plan.compute.threads or threads, calls)
+        self.calls = min(network.calls for network in self.networks)
         self.views = views(plan.spec.dims, plan.compute.tta)
 
     @property
@@ -79,12 +85,14 @@ class Forward:
 _kept: dict[tuple[object, ...], devices.Network] = {}
 
 
-def _prepared(plan: Plan, models: Sequence[str], device: str, threads: int | None) -> list[devices.Network]:
+def _prepared(
+    plan: Plan, models: Sequence[str], device: str, threads: int | None, calls: int
+) -> list[devices.Network]:
     """The networks; those of the plan before this one are used again where they are the same.
 
     So the images of a series share one loaded network, and no other stays in memory.
     """
-    compute, feed = plan.compute, Feed(plan.input_shape, dtype_of(plan.image.dtype), plan.affine)
+    compute, feed = plan.compute, Feed(plan.input_shape, dtype_of(plan.image.dtype), plan.affine, calls)
     keys = [
         (digest, device, compute.precision, compute.backend, feed, threads) for digest in plan.model.hashes
     ]

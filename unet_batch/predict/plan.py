@@ -49,8 +49,10 @@ class GridPart(Config):
 
 
 class ComputePart(Config):
-    """The arithmetic. ``single_thread``: fp32 convolutions on one thread differ in their last bits.
+    """The arithmetic.
 
+    ``threads``: of a network call, where its last bits depend on their number (torch on CPUs, and means over
+    a tile); None elsewhere.
     ``nodata_mean``: each channel's mean, where missing pixels are filled with it.
     """
 
@@ -58,7 +60,7 @@ class ComputePart(Config):
     precision: Literal["fp32", "bf16", "fp16"]
     backend: Literal["eager", "compile", "openvino"]
     batch: int
-    single_thread: bool
+    threads: int | None
     merge: Literal["crop", "blend"]
     border: Literal["mirror", "edge", "constant"]
     tta: Averaging

@@ -20,12 +20,14 @@ from unet_batch.predict.plan import (
     SelectPart,
 )
 from unet_batch.predict.request import Request
+from unet_batch.predict.resources import machine_threads
 from unet_batch.store.image import Image
 
 BLOCK = {("cpu", 2): 2048, ("cuda", 2): 4096, ("cpu", 3): 128, ("cuda", 3): 256}
 SMALLEST_BLOCK = {2: 512, 3: 64}
 CHUNK = {2: 512, 3: 128}
 FEW_BLOCKS = 4
+ORDERED_NORMS = ("none", "batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Choice:
         tile: extent on the network's axes.
         batch: tiles per call.
         rate: pixels of output per second and worker, None where nothing was measured.
+        threads: of a network call where its last bits depend on them; None takes the setting or all cores.
     """
 
     device: Literal["cpu", "cuda"]
@@ -47,6 +50,7 @@ class Choice:
     tile: tuple[int, ...]
     batch: int
     rate: float | None = None
+    threads: int | None = None
 
 
 def make_plan(request: Request, choice: Choice) -> Plan:
@@ -78,7 +82,7 @@ def make_plan(request: Request, choice: Choice) -> Plan:
             precision=choice.precision,
             backend=choice.backend,
             batch=choice.batch,
-            single_thread=choice.device == "cpu" and config.threads == 1,
+            threads=_threads(request, choice),
             merge=merge,
             border=config.border,
             tta=config.tta,
@@ -96,6 +100,19 @@ def make_plan(request: Request, choice: Choice) -> Plan:
             compression=config.compression,
         ),
     )
+
+
+def _threads(request: Request, choice: Choice) -> int | None:
+    """Of a call, where its last bits depend on them: the same for any number of workers, as bytes must be.
+
+    OpenVINO's convolutions add in one order, whatever their threads (measured); torch's on CPUs do not, nor
+    do means over a tile. What a foreign network does is not known.
+    """
+    spec = request.spec
+    ordered = choice.backend == "openvino" and spec.architecture != "exported" and spec.norm in ORDERED_NORMS
+    if choice.device != "cpu" or ordered:
+        return None
+    return choice.threads or machine_threads(request.config)
 
 
 def _means(request: Request, channels: tuple[int, ...], mask: Image | None) -> tuple[float, ...]:

@@ -45,25 +45,38 @@ class Computed:
 
 
 class Predictor:
-    """The networks of a plan on one device. Threads that share it must take turns with what asks networks.
+    """The networks of a plan on one device, which ``calls`` threads may ask at once.
 
     Args:
         plan: what to compute.
         models: paths of the checkpoints, in the plan's order.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads of one call; None leaves the library's choice.
+        threads: CPU threads of all calls; None leaves the library's choice.
         levels: levels that a block writes itself.
         fill: label of pixels without data.
+        calls: how many should run at once at most.
     """
 
     def __init__(
-        self, plan: Plan, models: Sequence[str], device: str, threads: int | None, levels: int, fill: float
+        self,
+        plan: Plan,
+        models: Sequence[str],
+        device: str,
+        threads: int | None,
+        levels: int,
+        fill: float,
+        calls: int = 1,
     ) -> None:
         self.plan, self.device, self.levels, self.fill = plan, device, levels, fill
         self.dims = plan.spec.dims
-        self.forward = Forward(plan, models, device, threads)
+        self.forward = Forward(plan, models, device, threads, calls)
         tile, step = plan.grid.tile[-self.dims :], plan.grid.step[-self.dims :]
         self.weights = torch.from_numpy(weights(tile, step)).to(device)
+
+    @property
+    def calls(self) -> int:
+        """How many threads may ask the networks at once."""
+        return self.forward.calls
 
     def answer(self, hull: NDArray[Any], region: Box, valid: NDArray[np.bool_] | None = None) -> Answer:
         """What the networks say of the block ``region``, from the pixels (C, *read box) of its tiles.

@@ -156,6 +156,7 @@ class _Prediction:
             self.request.models,
             self.request.config.device if plan.compute.device == "cuda" else "cpu",
             threads(self.request.config),
+            max(1, worker_count(self.request.config)),
         )
         self.run.blocks(plan.tiling, work, ledger, execute, numbers)
         self._end(masks, ledger)
@@ -220,6 +221,7 @@ def settled(request: Request, stored: Plan) -> Choice:
         backend=compute.backend if config.backend == "auto" else given.backend,
         tile=stored.grid.tile[-dims:] if config.tile == "auto" else given.tile,
         batch=compute.batch if config.batch == "auto" else given.batch,
+        threads=compute.threads if config.threads == "auto" else None,
     )
 
 

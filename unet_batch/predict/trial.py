@@ -18,7 +18,7 @@ from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.planning import Choice, choose_block, tile_choices
 from unet_batch.predict.request import Request
-from unet_batch.predict.resources import worker_count
+from unet_batch.predict.resources import MEMORY_SHARE, network_bytes, worker_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,16 +26,11 @@ if TYPE_CHECKING:
 SECONDS, SHARE = 8.0, 0.1  # a trial takes no longer, and no more of the work's own time
 SMALL = 64  # work of fewer network calls is not worth a trial
 CALLS = 3  # of each tile that is tried: one to warm up, and the better of two
-MEMORY_SHARE = 0.35
 CAP = {("cpu", 2): 2048, ("cuda", 2): 2048, ("cpu", 3): 128, ("cuda", 3): 192}
 CPU_BYTES = 3.5 * 2**30  # of one network call that is not tried: wide networks gain little from larger tiles
 CUDA_BATCH_PIXELS = 4 * 2**20
 # Compiling takes some 40 s and gains some 15 % over eager (measured on CPU): worth it for long runs only.
 COMPILE_GAIN, COMPILE_SECONDS = 0.15, 40.0
-# Peak of a U-Net in copies of its finest feature map: skip, up-sampled, concatenated, two convolutions.
-# Measured on CPUs: eager 8.2; OpenVINO, which uses memory again, 4.0 to 4.8.
-FEATURE_MAPS = {"eager": 8, "compile": 8, "openvino": 5}
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 def assume(request: Request) -> Choice:
@@ -146,12 +141,6 @@ class Trial:
 def input_shape(spec: ModelSpec, choice: Choice) -> tuple[int, ...]:
     """Shape of one network call: (N, C, *spatial)."""
     return (choice.batch, spec.in_channels, *(spec.input_size(t) for t in choice.tile))
-
-
-def network_bytes(spec: ModelSpec, choice: Choice, tile: Sequence[int]) -> int:
-    """Rough peak of one network call: feature maps at full resolution (3-D: twice, for its wider kernels)."""
-    pixels = prod(spec.input_size(t) for t in tile) * choice.batch
-    return pixels * spec.width * FEATURE_MAPS[choice.backend] * BYTES[choice.precision] * (spec.dims - 1)
 
 
 def _fits(request: Request, choice: Choice, tile: Sequence[int]) -> bool:

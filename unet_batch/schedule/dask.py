@@ -127,6 +127,14 @@ def ordinal() -> int:
     return int(digits) if digits.isdigit() else 0
 
 
+def packets_here() -> int:
+    """How many packets this worker runs at the same time; 1 outside a worker."""
+    try:
+        return int(get_worker().state.nthreads)
+    except ValueError:
+        return 1
+
+
 def run_packet(work: Work, packet: Packet) -> list[Event]:
     """On a worker: the blocks of a packet in turn."""
     worker = get_worker().address
