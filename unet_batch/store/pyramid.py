@@ -36,9 +36,11 @@ def halve_mean(x: Any, axes: Sequence[int], xp: Any = np, nodata: float | None =
     """
     children = _children(x, axes, xp)
     wide = _wide(str(x.dtype), xp)
-    if nodata is None:
+    if nodata is None or bool(_is_data(x, nodata).all()):
         total: Any = sum(xp.asarray(child, dtype=wide) for child in children)
-        return _mean(total, len(children), x, xp)
+        mean = _mean(total, len(children), x, xp)
+        if nodata is None or bool(_is_data(mean, nodata).all()):
+            return mean
     total, count = 0, 0
     for child in children:
         valid = _is_data(child, nodata)
