@@ -57,25 +57,33 @@ class Labels(nn.Module):
         return logits
 
 
+class Mask(nn.Module):
+    """A logit that is positive where the input is 1 and negative where it is 0: the same mask out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - 0.5
+
+
 CASES: dict[str, tuple[nn.Module, str]] = {
+    "mask: uint8 to uint8": (Mask(), "multilabel"),
     "labels: uint8 to uint8": (Labels(), "multiclass"),
     "values: uint8 to float32": (Values(), "regression"),
 }
+NAMES = {"multiclass": ["dark", "middle", "bright"], "multilabel": ["dark"], "regression": ["value"]}
 
 
 def write_program(path: Path, network: nn.Module, head: str) -> Path:
     """``network`` as TorchScript with its spec beside it."""
-    names = ["dark", "middle", "bright"] if head == "multiclass" else ["value"]
-    spec = {"architecture": "exported", "in_channels": 1, "classes": names, "head": head}
+    spec = {"architecture": "exported", "in_channels": 1, "classes": NAMES[head], "head": head}
     spec |= {"margin": 0, "exact": True}
     torch.jit.script(network).save(str(path))  # type: ignore[no-untyped-call]
     path.with_suffix(".yaml").write_text(json.dumps(spec), encoding="utf-8")  # JSON is YAML
     return path
 
 
-def label_image(side: int) -> NDArray[np.uint8]:
-    """(1, side, side): 0, 1 or 2 by the brightness of the tissue, with outlines as fine as real ones."""
-    return np.digitize(tissue(side)[:1], (100, 180)).astype(np.uint8)
+def label_image(side: int, edges: tuple[int, ...]) -> NDArray[np.uint8]:
+    """(1, side, side): 0, 1, ... by the brightness of the tissue, with outlines as fine as real ones."""
+    return np.digitize(tissue(side)[:1], edges).astype(np.uint8)
 
 
 def bare_loop(image: Path, like: Path, out: Path, threads: int) -> float:
@@ -172,7 +180,8 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         images = {
-            "multiclass": write_image(folder / "labels.zarr", label_image(chosen.side)),
+            "multiclass": write_image(folder / "labels.zarr", label_image(chosen.side, (100, 180))),
+            "multilabel": write_image(folder / "mask.zarr", label_image(chosen.side, (140,))),
             "regression": write_image(folder / "values.zarr", tissue(chosen.side)[:1]),
         }
         for case, (_, head) in CASES.items():

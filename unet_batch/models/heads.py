@@ -35,9 +35,16 @@ def labels(logits: Tensor, head: Head) -> Tensor:
         case "multiclass":
             return _best(logits, torch.uint8 if logits.shape[1] <= MOST_BYTE_CLASSES else torch.int32)
         case "multilabel":
-            return (logits > 0).to(torch.uint8)
+            return _positive(logits)
         case _:
             return logits.float()
+
+
+def _positive(logits: Tensor) -> Tensor:
+    """1 where a logit is positive, else 0; on the CPU by one thread, for the reason that ``_best`` gives."""
+    if logits.device.type != "cpu":
+        return (logits > 0).to(torch.uint8)
+    return torch.from_numpy((logits.float().numpy() > 0).view(np.uint8))
 
 
 def _best(logits: Tensor, kind: torch.dtype) -> Tensor:
