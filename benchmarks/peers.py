@@ -8,7 +8,7 @@ Needs monai and torch-em beside unet_batch; those that cannot be imported are le
 torch-em is not: clone constantinpape/torch-em and put the clone and what its setup.py names on the path.
 The peers run as a person would run them: the image loaded whole, fp32, the answer's arg-max written to Zarr.
 They have no start-up to pay here (all is imported, the network is loaded); ours pays all of it in
-`whole_call` and none in `steady_state`. All take turns. Prints JSON.
+`whole_call` and none in `after_start`. All take turns. Prints JSON.
 """
 
 import argparse
@@ -136,7 +136,7 @@ def measure(folder: Path, model: Path, side: int, rounds: int) -> dict[str, Any]
     for number in range(rounds):
         run = timed(image, out, model, config)
         rates.setdefault("ours whole_call", []).append(run.whole)
-        rates.setdefault("ours steady_state", []).append(run.steady)
+        rates.setdefault("ours after_start", []).append(run.after_start)
         for name, peer in available().items():
             rate, labels[name] = peer_run(peer, network, plan, image, folder / "peer.zarr")
             rates.setdefault(name, []).append(rate)
@@ -162,7 +162,7 @@ def comparison(rates: dict[str, list[float]], labels: dict[str, Labels], truth: 
     return {
         "megapixels_per_second": {name: [round(r / 1e6, 3) for r in found] for name, found in rates.items()},
         "times_faster": {
-            peer: {kind: times(f"ours {kind}", peer) for kind in ("whole_call", "steady_state")}
+            peer: {kind: times(f"ours {kind}", peer) for kind in ("whole_call", "after_start")}
             for peer in peers
         },
         "labels_equal_to_ours": {peer: equal(labels[peer], labels["ours"]) for peer in peers},

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import prod
+from math import inf, prod
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ from unet_batch.cluster.config import packets_at_once
 from unet_batch.drive.hooks import Hooks, Progress
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.plan import Plan
-from unet_batch.predict.resources import calls_at_once, threads, worker_count
+from unet_batch.predict.resources import calls_at_once, threads
 from unet_batch.predict.run import predict
 from unet_batch.predict.status import plan_of
 from unet_batch.schedule.events import Event
@@ -40,17 +40,25 @@ class Run:
     stages: dict[str, float] = field(default_factory=dict)
     decoded_bytes: int = 0
     needed_bytes: int = 0
+    ready: float = inf
 
     def observe(self, event: Event | None, progress: Progress) -> None:
         """The hook that ``predict`` calls."""
         if event is None:
             return
-        if len(self.arrivals) >= self.at_once:
+        if len(self.arrivals) > self.begun:
             for stage, taken in event.stages.items():
                 self.stages[stage] = self.stages.get(stage, 0.0) + taken
-        self.arrivals.append((time.perf_counter(), progress.pixels))
+        now = time.perf_counter()
+        self.ready = min(self.ready, now - sum(taken for k, taken in event.stages.items() if k != "open"))
+        self.arrivals.append((now, progress.pixels))
         self.decoded_bytes += event.decoded_bytes
         self.needed_bytes += event.needed_bytes
+
+    @property
+    def begun(self) -> int:
+        """Number of the block with whose end the steady state begins."""
+        return self.at_once - 1
 
     @property
     def pixels(self) -> int:
@@ -60,8 +68,13 @@ class Run:
     @property
     def steady(self) -> float:
         """Pixels per second in the steady state."""
-        (began, before), (ended, after) = self.arrivals[self.at_once - 1], self.arrivals[-1]
+        (began, before), (ended, after) = self.arrivals[self.begun], self.arrivals[-1]
         return (after - before) / (ended - began)
+
+    @property
+    def after_start(self) -> float:
+        """Pixels per second of all blocks since the network was ready: few have no steady state."""
+        return self.pixels / (self.arrivals[-1][0] - self.ready)
 
     @property
     def whole(self) -> float:
@@ -70,7 +83,7 @@ class Run:
 
     def stage_share(self) -> dict[str, float]:
         """Seconds of each stage per second of the steady state; stages of several packets overlap."""
-        wall = self.arrivals[-1][0] - self.arrivals[self.at_once - 1][0]
+        wall = self.arrivals[-1][0] - self.arrivals[self.begun][0]
         return {stage: round(self.stages.get(stage, 0.0) / wall, 3) for stage in STAGES}
 
 
@@ -81,7 +94,7 @@ def timed(image: Path, out: Path, model: Path, config: PredictConfig) -> Run:
 
     def observe(event: Event | None, progress: Progress) -> None:
         if event is not None and not run.arrivals:
-            run.at_once = at_once(plan_at(out), config)
+            run.at_once = at_once(plan_at(out), config, progress.blocks_total)
         run.observe(event, progress)
 
     began = time.perf_counter()
@@ -90,11 +103,11 @@ def timed(image: Path, out: Path, model: Path, config: PredictConfig) -> Run:
     return run
 
 
-def at_once(plan: Plan, config: PredictConfig) -> int:
-    """Network calls at once in one worker."""
+def at_once(plan: Plan, config: PredictConfig, blocks: int) -> int:
+    """Network calls at once in the one worker; no more than leave blocks for a steady state."""
     count = threads(config)
-    calls = calls_at_once(plan, packets_at_once(config.concurrency, count), max(1, worker_count(config)))
-    return max(n for n in range(1, calls + 1) if count % n == 0)
+    calls = calls_at_once(plan, packets_at_once(config.concurrency, count), count, blocks, workers=1)
+    return max(1, min(calls, blocks - 1))
 
 
 def plan_at(out: Path) -> Plan:
@@ -154,7 +167,7 @@ def _serve(connection: Connection, model: Path, plan: Plan, device: str, config:
 
     module, spec = load_checkpoint(model)
     part = plan.compute
-    feed = Feed(plan.input_shape, at_once=at_once(plan, config))
+    feed = Feed(plan.input_shape, at_once=at_once(plan, config, len(plan.tiling.numbers_in(plan.region))))
     network = prepare(module, spec, device, part.precision, part.backend, feed, threads(config))
     x = torch.randn(plan.input_shape, device=device)
     pixels = plan.compute.batch * prod(plan.grid.tile[-plan.spec.dims :])

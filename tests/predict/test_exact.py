@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from tests.worlds import noise, shard_hashes, write_image, write_network
+from unet_batch.cluster.config import ClusterConfig
+from unet_batch.cluster.local import connect
 from unet_batch.models import heads, normalise
+from unet_batch.predict import block
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.run import predict
 from unet_batch.predict.untiled import compare_untiled
@@ -95,6 +98,33 @@ def test_equal_bytes_on_a_running_cluster(reference, clusters, kind):
     out = folder / f"{kind}.zarr"
     predict(image, out, network, config.model_copy(update={"scheduler": clusters(kind)}))
     assert shard_hashes(out) == hashes
+
+
+@pytest.mark.parametrize(
+    ("keys", "settings"),
+    [
+        ({"norm": "batch"}, {}),
+        ({"norm": "batch", "padding": "same"}, {"probabilities": True, "confidence": True}),
+        ({"head": "regression", "classes": ["height"]}, {"tta": True}),
+        ({"head": "multilabel"}, {"merge": "blend", "precision": "auto"}),
+        ({"norm": "instance"}, {"probabilities": True}),
+    ],
+    ids=["labels", "probabilities", "values", "blend", "instance"],
+)
+def test_equal_bytes_of_network_calls_at_once(tmp_path, monkeypatch, keys, settings):
+    pytest.importorskip("openvino")
+    network = write_network(tmp_path / "net.safetensors", depth=2, width=8, in_channels=3, **keys)[0]
+    image = write_image(tmp_path / "image.zarr", noise((3, 333, 501)), "cyx", 100)
+    given = {"block": 64, "tile": 64, "precision": "fp32", "backend": "openvino", "device": "cpu", **settings}
+    config = PredictConfig(workers=0, **given)
+    predict(image, tmp_path / "serial.zarr", network, config)
+    monkeypatch.setattr(block, "_tools", {})
+    with connect(ClusterConfig(processes=False, concurrency=3)) as client:
+        there = {"scheduler": client.scheduler_info()["address"], "threads": 2, "packet_seconds": 0.1}
+        predict(image, tmp_path / "dask.zarr", network, config.model_copy(update=there))
+        (tools,) = block._tools.values()
+    assert tools.predictor.calls == (1 if keys.get("norm") == "instance" else 2)
+    assert shard_hashes(tmp_path / "dask.zarr") == shard_hashes(tmp_path / "serial.zarr")
 
 
 def test_equal_pixels_for_any_block(reference):

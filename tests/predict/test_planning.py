@@ -148,30 +148,32 @@ def test_an_assumed_tile_leaves_every_worker_its_share_of_the_memory(world, monk
 
 
 @pytest.mark.parametrize(
-    ("blocks", "packets", "workers", "networks", "calls"),
+    ("blocks", "packets", "threads", "networks", "calls"),
     [
-        (4, 3, 1, 9, 2),  # all packets but one
-        (4, 9, 1, 9, 4),  # no more calls than blocks
-        (5, 3, 1, 9, 1),  # two calls would leave half the threads idle for a third of the time
-        (11, 3, 1, 9, 2),
-        (40, 9, 2, 9, 4),  # of each worker's 20 blocks and 4 networks in memory
-        (64, 9, 1, 3, 3),  # three networks fit
-        (64, 9, 1, 0, 1),
-        (64, 2, 1, 9, 1),
-        (64, 1, 1, 9, 1),
+        (4, 3, 2, 9, 2),  # all packets but one
+        (4, 5, 4, 9, 4),
+        (5, 3, 2, 9, 1),  # two calls would leave one of two threads idle for a third of the time
+        (11, 3, 2, 9, 2),
+        (6, 5, 4, 9, 2),  # four calls would take as long as eight blocks, three would leave a thread out
+        (6, 9, 8, 9, 2),
+        (60, 5, 3, 9, 3),
+        (60, 5, 4, 2, 2),  # two networks fit
+        (60, 5, 4, 0, 1),
+        (60, 2, 4, 9, 1),
+        (60, 1, 4, 9, 1),
+        (60, 5, 1, 9, 1),
     ],
 )
-def test_calls_at_once_have_memory_and_blocks(world, blocks, packets, workers, networks, calls):
-    roi = ((0, 64), (0, 64 * blocks))
-    image = world[2] / f"row of {blocks}.zarr"
-    if not image.exists():
-        create_array(image, ArrayLayout((64, 64 * blocks), "uint8", (64, 64), (64, 64)))
-    given = {"block": 64, "tile": 64, "roi": roi, "precision": "fp32"}
-    plan = plan_of((image, world[1]), backend="openvino", **given)
+def test_calls_at_once_have_threads_memory_and_blocks(world, blocks, packets, threads, networks, calls):
+    plan = plan_of(world, block=64, tile=64, precision="fp32", backend="openvino")
     each = network_bytes(plan.spec, plan.compute, plan.grid.tile)
-    free = int((networks + 0.5) * each / MEMORY_SHARE)
-    assert calls_at_once(plan, packets, workers, free) == calls
-    assert calls_at_once(plan_of((image, world[1]), backend="eager", **given), packets, workers, free) == 1
+    for workers in (1, 3):
+        free = int(workers * (networks + 0.5) * each / MEMORY_SHARE)
+        assert calls_at_once(plan, packets, threads, blocks, workers, free) == calls
+    for other in ({"backend": "eager"}, {"backend": "openvino", "probabilities": True}):
+        kept = plan_of(world, block=64, tile=64, precision="fp32", **other)
+        free = int(2 * each / MEMORY_SHARE)  # two networks, but not what a block's probabilities take
+        assert calls_at_once(kept, 5, 4, 60, 1, free) == 1
 
 
 def test_an_estimate_adds_up(world):

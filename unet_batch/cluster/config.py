@@ -7,7 +7,7 @@ from pydantic import Field
 from unet_batch.config import Config
 
 Concurrency = Literal["auto"] | Annotated[int, Field(ge=1)]
-MOST_AT_ONCE = 8  # packets of a worker that compute: each holds a block, and Python itself is one at a time
+MOST_AT_ONCE = 4  # packets of a worker that compute: each holds a block, and all are ended at a stop
 
 
 def packets_at_once(concurrency: Concurrency, threads: int) -> int:
@@ -48,7 +48,7 @@ class PoolConfig(Config):
         dashboard: address of the scheduler's dashboard; loopback only unless told otherwise.
         patience: seconds without any worker after which a driver leaves, to go on later.
         concurrency: packets that one worker runs at once, so that one reads while others compute; ``auto`` is
-            one more than it has threads, up to nine.
+            one more than it has threads, up to five.
         preload: modules that a worker imports before it joins, while the driver starts.
     """
 

@@ -54,6 +54,8 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
     """
     if config.scheduler is None:
         environment = {"OMP_NUM_THREADS": str(config.threads)} if config.threads else {}
+        if config.workers > 1:  # where a plan has more threads than a worker's share of the cores, none spins
+            environment["OMP_WAIT_POLICY"] = "PASSIVE"
         settings = {**SETTINGS, "distributed.nanny.pre-spawn-environ": environment}
         with dask.config.set(settings), _local(config) as cluster, Client(cluster) as client:
             if config.processes:

@@ -19,10 +19,14 @@ DriveT = TypeVar("DriveT", bound=DriveConfig)
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Where blocks are computed, and who answers a question there: ``crew.ask(question)``."""
+    """Where blocks are computed, and who answers a question there: ``crew.ask(question)``.
+
+    ``count()`` is how many there are by now, one at least; others may come.
+    """
 
     _ask: Callable[[Callable[[], object]], object]
     execute: Executor
+    count: Callable[[], int] = lambda: 1
     dashboard: str | None = None
 
     def ask(self, question: Callable[[], AnswerT]) -> AnswerT:
@@ -58,7 +62,7 @@ def workers(config: DriveConfig, count: int, threads: int, stop: Stop = lambda: 
     with connect(_cluster(config, count, threads)) as client:
         execute = partial(by_dask.run, client, packing=packing)
         ask = partial(by_dask.ask, client, stop=stop, patience=wait)
-        yield Workers(ask, execute, dashboard(client, config.scheduler))
+        yield Workers(ask, execute, partial(by_dask.workers, client), dashboard(client, config.scheduler))
 
 
 def _cluster(config: DriveConfig, count: int, threads: int) -> ClusterConfig:

@@ -62,18 +62,32 @@ class OpenVinoNetwork:
         self._before = None if inside else feed.affine
         if inside:
             program = _normalising(program, inside)
-        self.calls = _streams(program, threads, feed.at_once)
-        self._compiled = _core().compile_model(program, "CPU", _settings(precision, threads, self.calls))
+        streams = feed.at_once if _is_ordered(program) else 1
+        self._compiled = _core().compile_model(program, "CPU", _settings(precision, threads, streams))
+        self.calls = int(self._compiled.get_property("NUM_STREAMS"))  # no more than there are cores
+        self._threads = threads
+        # Made ahead: making one waits for the calls under way (measured).
+        self._spare = [self._compiled.create_infer_request() for _ in range(self.calls + 1)]
         self._own = threading.local()
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, *spatial) of the feed's type to float32 logits, which this thread's next call overwrites."""
-        if not hasattr(self._own, "request"):
-            self._own.request = self._compiled.create_infer_request()
+        request = self._request()
         if self._before:
             x = normalise.stored(x, self._before)
-        result = self._own.request.infer({0: x.contiguous().numpy()}, share_inputs=True, share_outputs=True)
+        result = request.infer({0: x.contiguous().numpy()}, share_inputs=True, share_outputs=True)
         return torch.from_numpy(result[0])
+
+    def _request(self) -> Any:
+        """This thread's own."""
+        if not hasattr(self._own, "request"):
+            try:
+                self._own.request = self._spare.pop()  # from any thread: one step of the interpreter
+            except IndexError:
+                self._own.request = self._compiled.create_infer_request()
+            if self._threads is not None and self.calls > 1:  # of what torch does before and after a call
+                torch.set_num_threads(max(1, self._threads // self.calls))
+        return self._own.request
 
 
 def _settings(precision: str, threads: int | None, streams: int) -> dict[str, Any]:
@@ -87,11 +101,8 @@ def _settings(precision: str, threads: int | None, streams: int) -> dict[str, An
     return settings if threads is None else {**settings, "INFERENCE_NUM_THREADS": threads}
 
 
-def _streams(program: Any, threads: int | None, calls: int) -> int:
-    """As many, up to ``calls``, as share ``threads`` evenly; one where threads decide the last bits."""
-    if threads is None or not {op.get_type_name() for op in program.get_ops()} <= _ORDERED:
-        return 1
-    return max(n for n in range(1, calls + 1) if threads % n == 0)
+def _is_ordered(program: Any) -> bool:
+    return {op.get_type_name() for op in program.get_ops()} <= _ORDERED
 
 
 def _program(module: nn.Module, feed: Feed, example: tuple[int, ...]) -> Any:

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +33,8 @@ class PredictWork:
         models: paths of the checkpoints, in the plan's order.
         device: ``cpu``, ``cuda`` (each worker takes the one of its number) or ``cuda:N``.
         threads: CPU threads of the network; None leaves the library's choice.
-        workers: how many share the machine's memory and the blocks, as far as the driver knows.
+        workers: how many share the machine's memory, as far as the driver knows.
+        blocks: how many each is to do, likewise; from both follows how many network calls run at once.
     """
 
     plan: Plan
@@ -41,6 +44,7 @@ class PredictWork:
     device: str
     threads: int | None
     workers: int = 1
+    blocks: int = 1
 
     def __call__(self, number: int) -> Event:
         """Block ``number`` from the image to the store."""
@@ -70,9 +74,11 @@ class _Tools:
             work.threads,
             self.masks.one_pass_levels,
             self.masks.layout.fill,
-            calls_at_once(work.plan, packets_here(), work.workers),
+            _calls(work),
         )
-        self.device = threading.BoundedSemaphore(self.predictor.calls)
+        # A device holds what its calls compute, and one answer more that is being made ready to be written.
+        self.turns = threading.BoundedSemaphore(self.predictor.calls)
+        self.answers = threading.BoundedSemaphore(self.predictor.calls + 1)
 
     def process(self, number: int) -> Event:
         """Read, predict and write one block."""
@@ -88,15 +94,13 @@ class _Tools:
         decoded, needed = source.count.decoded_bytes, block.box.size * hull.shape[0] * hull.itemsize
         if valid is not None and not valid.any():
             return Event(number, "skipped", stages=watch.seconds, decoded_bytes=decoded, needed_bytes=needed)
-        with watch("wait"):
-            self.device.acquire()
-        try:
-            with watch("network"):
+        with _turn(self.answers, watch):
+            with _turn(self.turns, watch), watch("network"):
                 answer = self.predictor.answer(hull, block.box, valid)
-        finally:
-            self.device.release()
+            with watch("write"):
+                computed = self.predictor.computed(answer, block.box)
+                del answer
         with watch("write"):
-            computed = self.predictor.computed(answer, block.box)
             checksum = self.masks.write_block(block.box, computed.arrays)
         return Event(
             number,
@@ -132,6 +136,22 @@ class _CachedSource:
         pixels, count = self.image.read_cached(box, self.cache, self.interior, self.channels)
         self.count += count
         return np.asarray(pixels)
+
+
+@contextmanager
+def _turn(semaphore: threading.BoundedSemaphore, watch: Watch) -> Iterator[None]:
+    with watch("wait"):
+        semaphore.acquire()
+    try:
+        yield
+    finally:
+        semaphore.release()
+
+
+def _calls(work: PredictWork) -> int:
+    """How many network calls this worker should run at once."""
+    packets, threads = packets_here(), work.threads or 1
+    return calls_at_once(work.plan, packets, threads, work.blocks, work.workers)
 
 
 _tools: dict[PredictWork, _Tools] = {}

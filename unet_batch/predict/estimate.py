@@ -10,7 +10,14 @@ from unet_batch.inference.views import views
 from unet_batch.predict.config import PredictConfig
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.planning import Choice
-from unet_batch.predict.resources import CACHE_BYTES, calls_at_once, network_bytes, threads, worker_count
+from unet_batch.predict.resources import (
+    CACHE_BYTES,
+    calls_at_once,
+    canvas_bytes,
+    network_bytes,
+    threads,
+    worker_count,
+)
 
 LEDGER_BYTES = 20  # a block in the driver's memory, without its class counts
 
@@ -102,9 +109,9 @@ def _worker_bytes(plan: Plan, config: PredictConfig, choice: Choice) -> int:
     block = prod(grid.block)
     hull = prod(b + x + y for b, x, y in zip(grid.block, grid.before, grid.after, strict=True))
     pixels = hull * plan.spec.in_channels * np.dtype(plan.image.dtype).itemsize
-    blended = plan.compute.merge == "blend" or plan.output.probabilities or plan.output.confidence
-    canvas = 4 * block * (plan.spec.out_channels + 1) if blended else 0
-    packets = packets_at_once(config.concurrency, threads(config))
-    held = (2 * pixels + 2 * block * _bytes_per_pixel(plan)) * packets
-    calls = calls_at_once(plan, packets, max(1, worker_count(config)))
-    return held + CACHE_BYTES + calls * (canvas + network_bytes(plan.spec, choice, plan.grid.tile[-dims:]))
+    count, workers = threads(config), worker_count(config)
+    packets = packets_at_once(config.concurrency, count) if workers else 1
+    blocks = -(-len(grid.numbers_in(plan.region)) // max(1, workers))
+    calls = calls_at_once(plan, packets, count, blocks, max(1, workers))
+    held = (2 * pixels + 2 * block * _bytes_per_pixel(plan)) * packets + canvas_bytes(plan) * (calls + 1)
+    return held + CACHE_BYTES + calls * network_bytes(plan.spec, choice, plan.grid.tile[-dims:])

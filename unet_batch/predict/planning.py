@@ -82,7 +82,7 @@ def make_plan(request: Request, choice: Choice) -> Plan:
             precision=choice.precision,
             backend=choice.backend,
             batch=choice.batch,
-            threads=_threads(request, choice),
+            threads=deciding_threads(request, choice),
             merge=merge,
             border=config.border,
             tta=config.tta,
@@ -102,7 +102,7 @@ def make_plan(request: Request, choice: Choice) -> Plan:
     )
 
 
-def _threads(request: Request, choice: Choice) -> int | None:
+def deciding_threads(request: Request, choice: Choice) -> int | None:
     """Of a call, where its last bits depend on them: the same for any number of workers, as bytes must be.
 
     OpenVINO's convolutions add in one order, whatever their threads (measured); torch's on CPUs do not, nor

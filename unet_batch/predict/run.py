@@ -29,7 +29,6 @@ from unet_batch.predict.resources import threads, worker_count
 from unet_batch.predict.scale import remark
 from unet_batch.predict.status import Status, plan_of, status
 from unet_batch.predict.trial import Trial, assume
-from unet_batch.schedule.events import Executor
 from unet_batch.store.group import refuse_occupied
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import Ledger
@@ -107,7 +106,7 @@ class _Prediction:
                 masks = Masks.create(self.out, layout_of(plan, self.request), self._attributes(plan, choice))
                 created = True
                 with self._new_ledger(plan) as ledger:
-                    self._compute(plan, masks, ledger, crew.execute, open_blocks(plan.tiling, ledger))
+                    self._compute(plan, masks, ledger, crew, open_blocks(plan.tiling, ledger))
         except UnetBatchError as error:
             # Nothing to resume. A busy store is another driver's.
             if created and not self.run.record.blocks and not isinstance(error, StoreBusyError):
@@ -133,7 +132,7 @@ class _Prediction:
                 return
             self.run.tell(f"resuming: {todo.size} of {len(plan.tiling)} blocks are left")
             with self._crew() as crew:
-                self._compute(plan, masks, ledger, crew.execute, todo)
+                self._compute(plan, masks, ledger, crew, todo)
 
     @contextmanager
     def _crew(self) -> Iterator[Workers]:
@@ -147,7 +146,7 @@ class _Prediction:
             yield crew
 
     def _compute(
-        self, plan: Plan, masks: Masks, ledger: Ledger, execute: Executor, numbers: NDArray[np.int64]
+        self, plan: Plan, masks: Masks, ledger: Ledger, crew: Workers, numbers: NDArray[np.int64]
     ) -> None:
         work = PredictWork(
             plan,
@@ -157,8 +156,9 @@ class _Prediction:
             self.request.config.device if plan.compute.device == "cuda" else "cpu",
             threads(self.request.config),
             max(1, worker_count(self.request.config)),
+            -(-len(numbers) // crew.count()),
         )
-        self.run.blocks(plan.tiling, work, ledger, execute, numbers)
+        self.run.blocks(plan.tiling, work, ledger, crew.execute, numbers)
         self._end(masks, ledger)
 
     def _end(self, masks: Masks, ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ from unet_batch.models.machine import cpu_has_bf16, device_kind, free_memory
 from unet_batch.models.normalise import Affine
 from unet_batch.models.spec import ModelSpec
 from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.planning import Choice, choose_block, tile_choices
+from unet_batch.predict.planning import Choice, choose_block, deciding_threads, tile_choices
 from unet_batch.predict.request import Request
 from unet_batch.predict.resources import MEMORY_SHARE, network_bytes, worker_count
 
@@ -128,7 +128,8 @@ class Trial:
         return best
 
     def _rated(self, choice: Choice, request: Request, module: "nn.Module", device: str) -> Choice:
-        rate = _rate(module, request, choice, device, self.threads)
+        threads = deciding_threads(request, choice) or self.threads
+        rate = _rate(module, request, choice, device, threads)
         return replace(choice, rate=rate)
 
     def _compiled(self, best: Choice, pixels: int) -> Choice:

@@ -40,13 +40,11 @@ class Packing:
     Attributes:
         seconds: wall time that a packet should take; the scheduler's cost per task is some 0.5 ms.
         largest: most blocks in a packet, so that a lost worker loses little.
-        ahead: packets in flight for each worker thread (one runs, the rest wait at the worker).
         patience: seconds without any worker after which the run ends, unfinished.
     """
 
     seconds: float = 10.0
     largest: int = 256
-    ahead: float = 1.5
     patience: float = inf
 
 
@@ -127,6 +125,18 @@ def ordinal() -> int:
     return int(digits) if digits.isdigit() else 0
 
 
+def workers(client: Client) -> int:
+    """How many workers there are, one at least.
+
+    Raises:
+        UnfinishedError: the scheduler is gone.
+    """
+    try:
+        return max(1, len(client.nthreads()))
+    except (OSError, RuntimeError) as error:
+        raise _scheduler_lost(error) from None
+
+
 def packets_here() -> int:
     """How many packets this worker runs at the same time; 1 outside a worker."""
     try:
@@ -146,17 +156,17 @@ class _Crew:
 
     def __init__(self, client: Client, patience: float) -> None:
         self.client, self.patience = client, patience
-        self.threads, self.asked, self.seen = 0, -inf, time.monotonic()
+        self.threads, self.workers, self.asked, self.seen = 0, 0, -inf, time.monotonic()
 
     def count(self) -> int:
         """Threads of all workers, asked at most once a second; raises where none came for too long."""
         now = time.monotonic()
         if now - self.asked > ASK_SECONDS:
             try:
-                self.threads = sum(self.client.nthreads().values())
+                found = self.client.nthreads()
             except (OSError, RuntimeError) as error:
                 raise _scheduler_lost(error) from None
-            self.asked = now
+            self.threads, self.workers, self.asked = sum(found.values()), len(found), now
             self.seen = now if self.threads else self.seen
         if now - self.seen > self.patience:
             raise UnfinishedError(f"no worker for {self.patience:.0f} s; run again once there are some")
@@ -231,7 +241,7 @@ class _Run:
         """Fills the flight up to its bound; the last resorts fly when nothing else does."""
         if stop():
             return
-        bound = max(2, round(self.crew.count() * self.packing.ahead))
+        bound = max(2, self.crew.count() + self.crew.workers)  # each worker has one ready for its next thread
         while len(self.flying) < bound and (packet := self._next_packet()):
             self._submit(completed, packet)
         if not self.flying and self.last_resort:
