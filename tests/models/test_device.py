@@ -112,7 +112,7 @@ def test_stored_pixels_are_normalised_on_the_way(backend, precision, tolerance, 
         ({"norm": "batch", "padding": "same", "up": "interpolated"}, True),
         ({"norm": "none", "head": "multilabel"}, True),
         ({"norm": "batch", "dims": 3, "depth": 1}, True),
-        ({"architecture": "ternausnet"}, True),
+        ({"preset": "ternausnet-11", "width": 8}, True),
         ({"norm": "instance"}, False),
         ({"norm": "group"}, False),
     ],
@@ -120,7 +120,7 @@ def test_stored_pixels_are_normalised_on_the_way(backend, precision, tolerance, 
 def test_calls_at_once_give_the_bytes_of_one_alone(keys, ordered, precision):
     pytest.importorskip("openvino")
     torch.manual_seed(0)
-    size = {} if "architecture" in keys else {"width": 16, "depth": 2}
+    size = {} if "preset" in keys else {"width": 16, "depth": 2}
     spec = ModelSpec(in_channels=3, classes=["a", "b"], **{**size, **keys})
     shape = (1, 3, *[spec.input_size(40)] * spec.dims)
     affine = Affine((100.0,) * 3, (0.02,) * 3)
