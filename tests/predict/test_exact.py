@@ -1,5 +1,7 @@
 """Stitched answers equal one untiled pass over the mirrored image; equal bytes from every executor."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -123,7 +125,8 @@ def test_equal_bytes_of_network_calls_at_once(tmp_path, monkeypatch, keys, setti
         there = {"scheduler": client.scheduler_info()["address"], "threads": 2, "packet_seconds": 0.1}
         predict(image, tmp_path / "dask.zarr", network, config.model_copy(update=there))
         (tools,) = block._tools.values()
-    assert tools.predictor.calls == (1 if keys.get("norm") == "instance" else 2)
+    one = keys.get("norm") == "instance" or len(os.sched_getaffinity(0)) == 1
+    assert tools.predictor.calls == (1 if one else 2)
     assert shard_hashes(tmp_path / "dask.zarr") == shard_hashes(tmp_path / "serial.zarr")
 
 
