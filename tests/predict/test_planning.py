@@ -153,7 +153,8 @@ def test_an_assumed_tile_leaves_every_worker_its_share_of_the_memory(world, monk
         (4, 3, 2, 9, 2),  # all packets but one
         (4, 5, 4, 9, 4),
         (5, 3, 2, 9, 1),  # two calls would leave one of two threads idle for a third of the time
-        (11, 3, 2, 9, 2),
+        (9, 3, 2, 9, 1),
+        (21, 3, 2, 9, 2),
         (6, 5, 4, 9, 2),  # four calls would take as long as eight blocks, three would leave a thread out
         (6, 9, 8, 9, 2),
         (60, 5, 3, 9, 3),

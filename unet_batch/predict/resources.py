@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 64 * 2**20  # decoded chunks that a worker keeps for neighbouring blocks
 MEMORY_SHARE = 0.35  # of what is free, for the networks of all workers of a machine
-BUSY_SHARE = 0.9  # of threads and time, that calls at once must use: the last ones of a run may lack blocks
+BUSY_SHARE = 0.95  # of threads and time, that calls at once must use: the last ones of a run may lack blocks
 # Peak of a U-Net in copies of its finest feature map: skip, up-sampled, concatenated, two convolutions.
 # Measured on CPUs: eager 8.2; OpenVINO, which uses memory again, 4.0 to 4.8.
 FEATURE_MAPS = {"eager": 8, "compile": 8, "openvino": 5}
