@@ -72,6 +72,25 @@ def test_a_finished_store_is_left_alone(world, tmp_path):
     assert shard_hashes(folder / "whole.zarr") == hashes
 
 
+@pytest.mark.parametrize("backend", ["eager", "openvino"])
+def test_a_store_begun_before_plans_kept_threads(world, tmp_path, backend):
+    pytest.importorskip(backend if backend == "openvino" else "torch")
+    _, image, network, _ = world
+    config, out = CONFIG.model_copy(update={"backend": backend}), tmp_path / "out.zarr"
+    predict(image, out, network, config, hooks=stopper(5)[0])
+    root = json.loads((out / "zarr.json").read_text())
+    compute = root["attributes"]["unet_batch"]["plan"]["compute"]
+    del compute["threads"]
+    compute["single_thread"] = False
+    (out / "zarr.json").write_text(json.dumps(root))
+    assert status(out).state == "incomplete"
+    if backend == "eager":
+        with pytest.raises(PlanMismatchError, match=r"compute.threads: \d+, not None"):
+            predict(image, out, network, config)
+    else:
+        assert predict(image, out, network, config).state == "done"
+
+
 def test_coarse_levels_that_a_kill_left_out_are_written_by_the_next_run(world, tmp_path, monkeypatch):
     from unet_batch.store.masks import Masks
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from unet_batch.config import Config
 from unet_batch.inference.views import Averaging
 from unet_batch.models.normalise import Affine
@@ -68,6 +70,14 @@ class ComputePart(Config):
     scale: tuple[float, ...]
     nodata_fill: Literal["mirror", "mean", "keep"] = "mirror"
     nodata_mean: tuple[float, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """Stores begun before plans kept ``threads`` only say whether these were one."""
+        if isinstance(values, dict) and "single_thread" in values:
+            return {"threads": None} | {key: kept for key, kept in values.items() if key != "single_thread"}
+        return values
 
 
 class SelectPart(Config):
