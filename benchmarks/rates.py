@@ -168,7 +168,8 @@ def _serve(connection: Connection, model: Path, plan: Plan, device: str, config:
     module, spec = load_checkpoint(model)
     part = plan.compute
     feed = Feed(plan.input_shape, at_once=at_once(plan, config, len(plan.tiling.numbers_in(plan.region))))
-    network = prepare(module, spec, device, part.precision, part.backend, feed, threads(config))
+    count = part.threads or threads(config)
+    network = prepare(module, spec, device, part.precision, part.backend, feed, count)
     x = torch.randn(plan.input_shape, device=device)
     pixels = plan.compute.batch * prod(plan.grid.tile[-plan.spec.dims :])
 

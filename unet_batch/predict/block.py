@@ -14,8 +14,8 @@ from unet_batch.drive.watch import Watch
 from unet_batch.predict.foreground import Foreground
 from unet_batch.predict.plan import Plan
 from unet_batch.predict.resources import CACHE_BYTES, calls_at_once
-from unet_batch.schedule.dask import ordinal, packets_here
 from unet_batch.schedule.events import Event
+from unet_batch.schedule.worker import ordinal, packets_here
 from unet_batch.store.cache import ChunkCache, ReadCount
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks

@@ -16,17 +16,17 @@ from itertools import islice
 from math import inf
 from typing import TypeVar, cast
 
-from distributed import Client, Future, as_completed, get_worker, wait
+from distributed import Client, Future, as_completed, wait
 from distributed.client import FutureCancelledError, FuturesCancelledError
 from distributed.scheduler import KilledWorker
 
 from unet_batch.errors import UnfinishedError, WorkerLostError
-from unet_batch.schedule.events import FATAL, Event, Stop, Work, attempt, describe
+from unet_batch.schedule.events import FATAL, Event, Stop, Work, describe
+from unet_batch.schedule.worker import Packet, run_packet
 
 logger = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
-Packet = tuple[int, ...]
 LADDER = ("again", "elsewhere", "alone")
 SCHEDULER_LOST = "scheduler-connection-lost"  # distributed's reason for a future that is cancelled
 LANDING_SECONDS = 60.0
@@ -35,7 +35,7 @@ ASK_SECONDS = 1.0  # between two questions to the scheduler about its workers
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How much work one task holds and how many tasks are on their way.
+    """How much work one task holds, and how long nobody need be there to do it.
 
     Attributes:
         seconds: wall time that a packet should take; the scheduler's cost per task is some 0.5 ms.
@@ -115,16 +115,6 @@ def _answered(future: Future, crew: "_Crew", stop: Stop) -> Future:
     return future
 
 
-def ordinal() -> int:
-    """Position of this worker among those of its machine, as its name tells; 0 outside a worker."""
-    try:
-        name = str(get_worker().name)
-    except ValueError:
-        return 0
-    digits = name.rsplit("-", 1)[-1]
-    return int(digits) if digits.isdigit() else 0
-
-
 def workers(client: Client) -> int:
     """How many workers there are, one at least.
 
@@ -135,20 +125,6 @@ def workers(client: Client) -> int:
         return max(1, len(client.nthreads()))
     except (OSError, RuntimeError) as error:
         raise _scheduler_lost(error) from None
-
-
-def packets_here() -> int:
-    """How many packets this worker runs at the same time; 1 outside a worker."""
-    try:
-        return int(get_worker().state.nthreads)
-    except ValueError:
-        return 1
-
-
-def run_packet(work: Work, packet: Packet) -> list[Event]:
-    """On a worker: the blocks of a packet in turn."""
-    worker = get_worker().address
-    return [attempt(work, number, worker) for number in packet]
 
 
 class _Crew:
