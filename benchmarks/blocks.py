@@ -21,12 +21,12 @@ import psutil
 from machine import facts
 from peaks import peak_of
 
-from unet_batch.drive.hooks import Hooks, Progress
-from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.planning import make_plan
-from unet_batch.predict.request import Request
-from unet_batch.predict.run import predict
-from unet_batch.predict.trial import assume
+from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.prediction.autotuner import assume
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.planning import make_plan
+from unet_batch.prediction.request import Request
+from unet_batch.prediction.run import predict
 from unet_batch.schedule.events import Event
 from unet_batch.store.arrays import create_array
 from unet_batch.store.journal import Status

@@ -20,8 +20,8 @@ from inputs import DEMO, PAPER, tissue, write_image, write_network
 from machine import facts
 from rates import Forward, Run, fixed, plan_at, pure_forward, timed
 
-from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.plan import Plan
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.plan import Plan
 
 FORWARD_SECONDS = 4.0
 BLOCK = 1024

@@ -27,12 +27,12 @@ from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.tiling.box import Box
-from unet_batch.train.augment.augment import Augment
-from unet_batch.train.augment.config import AugmentConfig
-from unet_batch.train.data.config import DataConfig, SamplingConfig
-from unet_batch.train.data.loader import Loader
-from unet_batch.train.data.sources import open_sources
-from unet_batch.train.sample import Sample
+from unet_batch.training.augment.augment import Augment
+from unet_batch.training.augment.config import AugmentConfig
+from unet_batch.training.data.config import DataConfig, SamplingConfig
+from unet_batch.training.data.loader import Loader
+from unet_batch.training.data.sources import open_sources
+from unet_batch.training.sample import Sample
 
 KINDS = (
     "flip", "turn", "rotation", "scale", "shear", "elastic", "gamma", "brightness", "contrast",

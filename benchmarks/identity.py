@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from rates import Run, timed
 from torch import Tensor, nn
 
-from unet_batch.predict.config import PredictConfig
+from unet_batch.prediction.config import PredictConfig
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box

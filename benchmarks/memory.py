@@ -23,7 +23,7 @@ from machine import facts
 from peaks import Peaks, peak_of
 from rates import timed
 
-from unet_batch.predict.config import PredictConfig
+from unet_batch.prediction.config import PredictConfig
 
 
 def predict_here(folder: Path, image: Path) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from stains import train
 
 from unet_batch.models import normalise
 from unet_batch.models.checkpoint import load_checkpoint, read_card
-from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.plan import Plan
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.plan import Plan
 from unet_batch.store.arrays import create_array
 from unet_batch.store.image import Image
 from unet_batch.store.layout import ArrayLayout

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from unet_batch.cluster.config import packets_at_once
-from unet_batch.drive.hooks import Hooks, Progress
-from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.plan import Plan
-from unet_batch.predict.resources import calls_at_once, threads
-from unet_batch.predict.run import predict
-from unet_batch.predict.status import plan_of
+from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.plan import Plan
+from unet_batch.prediction.resources import calls_at_once, threads
+from unet_batch.prediction.run import predict
+from unet_batch.prediction.status import plan_of
 from unet_batch.schedule.events import Event
 from unet_batch.store.masks import Masks
 

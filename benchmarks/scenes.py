@@ -22,10 +22,10 @@ from machine import facts
 from peaks import Peaks, peak_of
 from rasterio.transform import Affine
 
-from unet_batch.ingest.mosaic.config import MosaicConfig
-from unet_batch.ingest.mosaic.listing import list_scenes
-from unet_batch.ingest.mosaic.planning import make_plan
-from unet_batch.ingest.mosaic.run import ingest_mosaic
+from unet_batch.ingestion.mosaic.config import MosaicConfig
+from unet_batch.ingestion.mosaic.listing import list_scenes
+from unet_batch.ingestion.mosaic.planning import make_plan
+from unet_batch.ingestion.mosaic.run import ingest_mosaic
 
 SIDE, STEP = 64, 32
 SETTINGS = {"rule": "median", "block": 512, "chunk": 256, "workers": 1}

@@ -31,9 +31,9 @@ from machine import facts
 from numpy.typing import NDArray
 from peaks import Peaks, peak_of
 
-from unet_batch.drive import history
-from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.run import predict
+from unet_batch.engine import history
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.run import predict
 from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.journal import Journal, Status

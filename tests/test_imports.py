@@ -1,6 +1,5 @@
 """What is imported when: nothing heavy by the package itself, no torch by the verbs of a login node."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 import unet_batch
-from unet_batch.errors import MissingError
 from unet_batch.models.build import build
 
 HEAVY = ["PIL", "click", "dask", "numpy", "pydantic", "rich", "tifffile", "torch", "yaml", "zarr"]
@@ -20,26 +18,26 @@ NO_TORCH = [
     "unet_batch.cluster.slurm.doctor",
     "unet_batch.cluster.slurm.jobs",
     "unet_batch.cluster.slurm.submit",
-    "unet_batch.ingest.config",
-    "unet_batch.ingest.run",
+    "unet_batch.ingestion.config",
+    "unet_batch.ingestion.run",
     "unet_batch.models.checkpoint",
     "unet_batch.models.header",
     "unet_batch.models.metrics",
     "unet_batch.models.normalise",
     "unet_batch.models.spec",
-    "unet_batch.predict.config",
-    "unet_batch.predict.estimate",
-    "unet_batch.predict.many",
-    "unet_batch.predict.plan",
-    "unet_batch.predict.planning",
-    "unet_batch.predict.request",
-    "unet_batch.predict.status",
+    "unet_batch.prediction.config",
+    "unet_batch.prediction.estimate",
+    "unet_batch.prediction.many",
+    "unet_batch.prediction.plan",
+    "unet_batch.prediction.planning",
+    "unet_batch.prediction.request",
+    "unet_batch.prediction.status",
     "unet_batch.products.evaluate",
     "unet_batch.products.export.run",
     "unet_batch.schedule.dask",
     "unet_batch.store.masks",
-    "unet_batch.train.config",
-    "unet_batch.train.schedule",
+    "unet_batch.training.config",
+    "unet_batch.training.lr_scheduler",
 ]
 VERBS = [
     (["--help"], "Commands"),
@@ -115,14 +113,3 @@ def test_a_public_name_is_there(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'segment'"):
         unet_batch.segment  # noqa: B018 - the look-up is what fails
-
-
-@pytest.mark.parametrize(
-    ("verb", "arguments"), [("ingest", ("no.tif", "out")), ("predict", ("no.zarr", "out", "no.pt"))]
-)
-def test_a_verb_can_be_called_after_its_folder_was_imported(tmp_path, verb, arguments):
-    folder = importlib.import_module(f"unet_batch.{verb}")
-    importlib.import_module(f"unet_batch.{verb}.run")
-    assert getattr(unet_batch, verb) is folder
-    with pytest.raises(MissingError):
-        getattr(unet_batch, verb)(*(tmp_path / argument for argument in arguments))

@@ -15,15 +15,15 @@ ROOT = Path(__file__).parents[1]
 FORBIDDEN = [
     ("tiling/box.py", "unet_batch.store.image"),  # a floor above
     ("store/image.py", "unet_batch.models.spec"),  # another room of the same floor
-    ("predict/plan.py", "unet_batch.ingest.run"),  # another verb
-    ("predict/plan.py", "zarr"),
-    ("predict/plan.py", "distributed"),
-    ("predict/plan.py", "rich"),
+    ("prediction/plan.py", "unet_batch.ingestion.run"),  # another verb
+    ("prediction/plan.py", "zarr"),
+    ("prediction/plan.py", "distributed"),
+    ("prediction/plan.py", "rich"),
     ("products/evaluate.py", "PIL"),
-    ("predict/plan.py", "rasterio"),
+    ("prediction/plan.py", "rasterio"),
     ("store/pyramid.py", "torch"),
-    ("predict/plan.py", "torch"),
-    ("predict/plan.py", "scipy"),
+    ("prediction/plan.py", "torch"),
+    ("prediction/plan.py", "scipy"),
     ("cluster/config.py", "torch"),
 ]
 

@@ -7,21 +7,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unet_batch.ingest.annotations.config import AnnotationsConfig as AnnotationsConfig
-    from unet_batch.ingest.annotations.run import ingest_annotations as ingest_annotations
-    from unet_batch.ingest.config import IngestConfig as IngestConfig
-    from unet_batch.ingest.mosaic.config import MosaicConfig as MosaicConfig
-    from unet_batch.ingest.mosaic.run import ingest_mosaic as ingest_mosaic
-    from unet_batch.ingest.run import ingest as ingest
+    from unet_batch.ingestion.annotations.config import AnnotationsConfig as AnnotationsConfig
+    from unet_batch.ingestion.annotations.run import ingest_annotations as ingest_annotations
+    from unet_batch.ingestion.config import IngestConfig as IngestConfig
+    from unet_batch.ingestion.mosaic.config import MosaicConfig as MosaicConfig
+    from unet_batch.ingestion.mosaic.run import ingest_mosaic as ingest_mosaic
+    from unet_batch.ingestion.run import ingest as ingest
     from unet_batch.models.build import build as build
     from unet_batch.models.checkpoint import load_checkpoint as load_checkpoint
     from unet_batch.models.checkpoint import save_checkpoint as save_checkpoint
     from unet_batch.models.spec import ModelSpec as ModelSpec
-    from unet_batch.predict.config import PredictConfig as PredictConfig
-    from unet_batch.predict.many import predict_many as predict_many
-    from unet_batch.predict.run import predict as predict
-    from unet_batch.predict.status import status as status
-    from unet_batch.predict.verify import verify as verify
+    from unet_batch.prediction.config import PredictConfig as PredictConfig
+    from unet_batch.prediction.many import predict_many as predict_many
+    from unet_batch.prediction.run import predict as predict
+    from unet_batch.prediction.status import status as status
+    from unet_batch.prediction.verify import verify as verify
     from unet_batch.products.evaluate import evaluate as evaluate
     from unet_batch.products.export.config import ExportConfig as ExportConfig
     from unet_batch.products.export.run import export as export
@@ -33,45 +33,46 @@ if TYPE_CHECKING:
     from unet_batch.products.report.run import report as report
     from unet_batch.products.stats.config import StatsConfig as StatsConfig
     from unet_batch.products.stats.run import stats as stats
-    from unet_batch.train.config import TrainConfig as TrainConfig
-    from unet_batch.train.run import train as train
+    from unet_batch.training.config import TrainConfig as TrainConfig
+    from unet_batch.training.run import train as train
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AnnotationsConfig": "unet_batch.ingest.annotations.config",
+    "AnnotationsConfig": "unet_batch.ingestion.annotations.config",
     "ExportConfig": "unet_batch.products.export.config",
-    "IngestConfig": "unet_batch.ingest.config",
+    "IngestConfig": "unet_batch.ingestion.config",
     "ModelSpec": "unet_batch.models.spec",
-    "MosaicConfig": "unet_batch.ingest.mosaic.config",
+    "MosaicConfig": "unet_batch.ingestion.mosaic.config",
     "ObjectsConfig": "unet_batch.products.objects.config",
-    "PredictConfig": "unet_batch.predict.config",
+    "PredictConfig": "unet_batch.prediction.config",
     "PreviewConfig": "unet_batch.products.preview.config",
     "ReportConfig": "unet_batch.products.report.config",
     "StatsConfig": "unet_batch.products.stats.config",
-    "TrainConfig": "unet_batch.train.config",
+    "TrainConfig": "unet_batch.training.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
-    "predict_many": "unet_batch.predict.many",
+    "predict": "unet_batch.prediction.run",
+    "predict_many": "unet_batch.prediction.many",
     "export": "unet_batch.products.export.run",
-    "ingest_annotations": "unet_batch.ingest.annotations.run",
-    "ingest_mosaic": "unet_batch.ingest.mosaic.run",
+    "ingest": "unet_batch.ingestion.run",
+    "ingest_annotations": "unet_batch.ingestion.annotations.run",
+    "ingest_mosaic": "unet_batch.ingestion.mosaic.run",
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",
     "preview": "unet_batch.products.preview.run",
     "report": "unet_batch.products.report.run",
     "save_checkpoint": "unet_batch.models.checkpoint",
     "stats": "unet_batch.products.stats.run",
-    "status": "unet_batch.predict.status",
-    "verify": "unet_batch.predict.verify",
+    "status": "unet_batch.prediction.status",
+    "train": "unet_batch.training.run",
+    "verify": "unet_batch.prediction.verify",
 }
 
-__all__ = [*_HOMES, "__version__", "ingest", "predict", "train"]  # noqa: PLE0604 - the keys are strings
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("ingest", "predict", "train"):
-        return importlib.import_module(f"unet_batch.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'unet_batch' has no attribute {name!r}")

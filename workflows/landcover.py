@@ -19,18 +19,18 @@ from pathlib import Path
 import unet_batch
 from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load
-from unet_batch.drive.hooks import Hooks, Progress
+from unet_batch.engine.hooks import Hooks, Progress
 from unet_batch.errors import InputError, UnetBatchError, UnfinishedError
-from unet_batch.ingest.mosaic.config import MosaicConfig
-from unet_batch.predict.config import PredictConfig
+from unet_batch.ingestion.mosaic.config import MosaicConfig
+from unet_batch.prediction.config import PredictConfig
 from unet_batch.products.evaluate import Evaluation
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.store.image import Image
 from unet_batch.tiling import Box
-from unet_batch.train.config import TrainConfig
-from unet_batch.train.hooks import Hooks as TrainHooks
-from unet_batch.train.hooks import Progress as TrainProgress
+from unet_batch.training.config import TrainConfig
+from unet_batch.training.hooks import Hooks as TrainHooks
+from unet_batch.training.hooks import Progress as TrainProgress
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 STEPS = {"scenes": "run", "mosaic": "run", "train": "run", "predict": "predict", "products": "run"}

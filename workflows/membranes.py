@@ -16,10 +16,10 @@ from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load
 from unet_batch.errors import UnetBatchError
 from unet_batch.inference.views import Averaging
-from unet_batch.predict.config import PredictConfig
-from unet_batch.train.config import TrainConfig
-from unet_batch.train.hooks import Hooks, Progress
-from unet_batch.train.run import TrainResult
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.training.config import TrainConfig
+from unet_batch.training.hooks import Hooks, Progress
+from unet_batch.training.run import TrainResult
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "membranes.yaml"
 OUT = Path("out/membranes")

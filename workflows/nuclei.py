@@ -19,10 +19,10 @@ from PIL import Image as Picture
 
 import unet_batch
 from unet_batch.cli.stopping import on_signals
-from unet_batch.drive.hooks import Hooks, Progress
+from unet_batch.engine.hooks import Hooks, Progress
 from unet_batch.errors import InputError, MissingError, UnetBatchError, UnfinishedError
-from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.status import Status
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.status import Status
 from unet_batch.store.image import Image
 from unet_batch.tiling import Box
 

@@ -20,12 +20,12 @@ from unet_batch.errors import UnetBatchError
 from unet_batch.models.checkpoint import load_checkpoint, read_card, save_checkpoint
 from unet_batch.models.machine import cpu_has_bf16
 from unet_batch.models.spec import ModelSpec
-from unet_batch.train.config import ValidationConfig
-from unet_batch.train.data.config import DataConfig
-from unet_batch.train.data.sources import open_sources
-from unet_batch.train.distributed import Ranks
-from unet_batch.train.tiled import Tiled
-from unet_batch.train.validate import Judge, Scores
+from unet_batch.training.config import ValidationConfig
+from unet_batch.training.data.config import DataConfig
+from unet_batch.training.data.sources import open_sources
+from unet_batch.training.distributed import Ranks
+from unet_batch.training.evaluator import Evaluator, Scores
+from unet_batch.training.tiled import Tiled
 
 KINDS = {
     "fluorescence": ("fluo",),
@@ -82,7 +82,7 @@ def by_kind(data: Path, model: nn.Module, spec: ModelSpec, *, tta: bool) -> dict
     dtype = torch.bfloat16 if cpu_has_bf16() else None
     tiled = Tiled(spec, device, dtype, tile=None, batch=1, tta=tta)
     validation = ValidationConfig.model_validate(settings["validation"])
-    judge = Judge(validation, spec, tiled, Ranks(0, 1, device), data_range=1.0)
+    judge = Evaluator(validation, spec, tiled, Ranks(0, 1, device), data_range=1.0)
     found = {}
     print(f"\nflips averaged: {tta}\n| images | {' | '.join(SHOWN)} |")
     for name, members in KINDS.items():

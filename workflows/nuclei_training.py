@@ -27,9 +27,9 @@ from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load, read_yaml
 from unet_batch.errors import MissingError, UnetBatchError
 from unet_batch.store.image import Image
-from unet_batch.train.config import TrainConfig
-from unet_batch.train.hooks import Hooks, Progress
-from unet_batch.train.run import TrainResult
+from unet_batch.training.config import TrainConfig
+from unet_batch.training.hooks import Hooks, Progress
+from unet_batch.training.run import TrainResult
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "nuclei.yaml"
 OUT = Path("out/nuclei")

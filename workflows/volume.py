@@ -20,11 +20,11 @@ import unet_batch
 from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load
 from unet_batch.errors import FormatError, MissingError, UnetBatchError
-from unet_batch.ingest.config import IngestConfig
-from unet_batch.predict.config import PredictConfig
-from unet_batch.train.config import TrainConfig
-from unet_batch.train.hooks import Hooks, Progress
-from unet_batch.train.run import TrainResult
+from unet_batch.ingestion.config import IngestConfig
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.training.config import TrainConfig
+from unet_batch.training.hooks import Hooks, Progress
+from unet_batch.training.run import TrainResult
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "volume.yaml"
 OUT = Path("out/volume")

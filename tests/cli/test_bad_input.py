@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from tests.cli.program import SERIAL, call, predict, settings
-from tests.ingest.foreign_files import sample
-from tests.ingest.test_malformed import NAMES, READABLE
+from tests.ingestion.foreign_files import sample
+from tests.ingestion.test_malformed import NAMES, READABLE
 from tests.worlds import noise, write_image, write_network
 
 NOT_IMAGES = {

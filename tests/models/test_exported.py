@@ -53,7 +53,7 @@ def test_an_exported_network_computes_the_same(exported, backend):
     ready = prepare(model, spec, "cpu", "fp32", backend, Feed(x.shape))
     with torch.inference_mode():
         torch.testing.assert_close(ready(x), network()(x))
-    assert (spec.reach().margin, spec.reach().exact) == (1, True)
+    assert (spec.receptive_field().margin, spec.receptive_field().exact) == (1, True)
 
 
 def test_the_yaml_belongs_to_the_hash(exported):

@@ -63,7 +63,7 @@ def test_every_variant_gives_its_classes(dims, norm, growth):
     )  # fmt: skip
     size = spec.input_size(9)
     logits = build(spec).eval()(torch.randn(2, 2, *[size] * dims))
-    assert logits.shape == (2, 3, *[spec.reach().output_size(size)] * dims)
+    assert logits.shape == (2, 3, *[spec.receptive_field().output_size(size)] * dims)
     assert logits.isfinite().all()
 
 

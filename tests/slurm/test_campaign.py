@@ -17,7 +17,7 @@ from tests.cli.program import call, settings
 from tests.slurm.conftest import ENDS
 from tests.slurm.kept import keep
 from tests.worlds import noise, shard_hashes, write_image, write_network
-from unet_batch.drive import history
+from unet_batch.engine import history
 
 DECIDED = ("tile=128", "batch=1", "backend=eager", "precision=fp32", "threads=2", "block=128")
 PATIENT = ("--slurm", "patience=20", "--slurm", "requeues=200")

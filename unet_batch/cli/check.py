@@ -64,9 +64,9 @@ def _shortened(value: Any) -> str:
 
 def _check_prediction(given: dict[str, Any]) -> None:
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
-    from unet_batch.predict.request import Request  # noqa: PLC0415
-    from unet_batch.predict.trial import assume  # noqa: PLC0415
+    from unet_batch.prediction.autotuner import assume  # noqa: PLC0415
+    from unet_batch.prediction.config import PredictConfig  # noqa: PLC0415
+    from unet_batch.prediction.request import Request  # noqa: PLC0415
 
     config = load(PredictConfig, given["config_file"], given["overrides"])
     assume(Request.open(str(Path(given["image"])), given["models"], config, given["axes"]))
@@ -74,7 +74,7 @@ def _check_prediction(given: dict[str, Any]) -> None:
 
 def _training_folder(given: dict[str, Any]) -> str:
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.train.config import TrainConfig  # noqa: PLC0415
+    from unet_batch.training.config import TrainConfig  # noqa: PLC0415
 
     return str(load(TrainConfig, given["config_file"], given["overrides"]).run.out)
 
@@ -82,8 +82,8 @@ def _training_folder(given: dict[str, Any]) -> str:
 def _check_many(given: dict[str, Any]) -> None:
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
     from unet_batch.models.checkpoint import read_spec  # noqa: PLC0415
-    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
-    from unet_batch.predict.many import found_in  # noqa: PLC0415
+    from unet_batch.prediction.config import PredictConfig  # noqa: PLC0415
+    from unet_batch.prediction.many import found_in  # noqa: PLC0415
 
     load(PredictConfig, given["config_file"], given["overrides"])
     for model in given["models"]:

@@ -14,8 +14,8 @@ from unet_batch.cli import options
 def command(path: Path, axes: str | None, as_json: bool) -> None:
     """Print what the image at PATH (a foreign file or Zarr) is, without reading its pixels."""
     from unet_batch.config import validate  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.ingest.config import IngestConfig  # noqa: PLC0415
-    from unet_batch.ingest.info import info  # noqa: PLC0415
+    from unet_batch.ingestion.config import IngestConfig  # noqa: PLC0415
+    from unet_batch.ingestion.info import info  # noqa: PLC0415
 
     found = info(path, validate(IngestConfig, {"axes": axes}, where="--axes"))
     if as_json:

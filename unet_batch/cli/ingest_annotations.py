@@ -31,8 +31,8 @@ def command(
     OUT may be IMAGE/labels/NAME. What nothing covers stays unlabelled, or is the class named by `rest`.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.ingest.annotations.config import AnnotationsConfig  # noqa: PLC0415
-    from unet_batch.ingest.annotations.run import ingest_annotations  # noqa: PLC0415
+    from unet_batch.ingestion.annotations.config import AnnotationsConfig  # noqa: PLC0415
+    from unet_batch.ingestion.annotations.run import ingest_annotations  # noqa: PLC0415
 
     overrides += ("overwrite=true",) if flags["overwrite"] else ()
     config = load(AnnotationsConfig, config_file, overrides)

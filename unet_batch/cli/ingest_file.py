@@ -26,8 +26,8 @@ def command(
 ) -> None:
     """Read SOURCE (TIFF, GeoTIFF, OME-TIFF, SVS, PNG, JPEG, .npy) and write the OME-Zarr image OUT."""
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.ingest.config import IngestConfig  # noqa: PLC0415
-    from unet_batch.ingest.run import ingest  # noqa: PLC0415
+    from unet_batch.ingestion.config import IngestConfig  # noqa: PLC0415
+    from unet_batch.ingestion.run import ingest  # noqa: PLC0415
 
     overrides += ("overwrite=true",) if flags["overwrite"] else ()
     config = load(IngestConfig, config_file, overrides)

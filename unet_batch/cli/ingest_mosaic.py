@@ -11,7 +11,7 @@ from unet_batch.cli.progress import display, echo_line, observe
 from unet_batch.cli.stopping import STOPPED, on_signals
 
 if TYPE_CHECKING:
-    from unet_batch.ingest.mosaic.run import MosaicSummary
+    from unet_batch.ingestion.mosaic.run import MosaicSummary
 
 
 @click.command()
@@ -39,9 +39,9 @@ def command(
     input; 3 some blocks failed and were set aside; 75 stopped early by a signal.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.drive.hooks import Hooks  # noqa: PLC0415
-    from unet_batch.ingest.mosaic.config import MosaicConfig  # noqa: PLC0415
-    from unet_batch.ingest.mosaic.run import ingest_mosaic  # noqa: PLC0415
+    from unet_batch.engine.hooks import Hooks  # noqa: PLC0415
+    from unet_batch.ingestion.mosaic.config import MosaicConfig  # noqa: PLC0415
+    from unet_batch.ingestion.mosaic.run import ingest_mosaic  # noqa: PLC0415
 
     overrides += (f"scheduler={scheduler}",) if scheduler else ()
     config = load(MosaicConfig, config_file, overrides)

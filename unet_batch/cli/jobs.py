@@ -71,7 +71,7 @@ def _notes(work: "Work") -> list[str]:
 def _progress(work: "Work") -> float | None:
     """Share of the store's blocks that are settled; None where there is none to look at."""
     from unet_batch.errors import UnetBatchError  # noqa: PLC0415 - imported when it runs
-    from unet_batch.predict.status import status  # noqa: PLC0415
+    from unet_batch.prediction.status import status  # noqa: PLC0415
 
     if work.record.out is None:
         return None

@@ -91,7 +91,7 @@ def _scales(key: str, shape: tuple[int, ...]) -> bool:
 
 
 def _sizes(spec: "ModelSpec") -> dict[str, Any]:
-    reach = spec.reach()
+    reach = spec.receptive_field()
     listed = range(reach.minimum, LISTED_TO[spec.dims] + 1, reach.multiple)
     few = range(reach.minimum, reach.minimum + FEWEST * reach.multiple, reach.multiple)
     sizes = [reach.fixed] if reach.fixed else [*max(listed, few, key=len)]

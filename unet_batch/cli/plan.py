@@ -11,10 +11,10 @@ import click
 from unet_batch.cli import options
 
 if TYPE_CHECKING:
-    from unet_batch.predict.estimate import Estimate
-    from unet_batch.predict.plan import Plan
-    from unet_batch.predict.planning import Choice
-    from unet_batch.predict.trial import Trial
+    from unet_batch.prediction.autotuner import Autotuner
+    from unet_batch.prediction.estimate import Estimate
+    from unet_batch.prediction.plan import Plan
+    from unet_batch.prediction.planning import Choice
 
 
 @click.command()
@@ -36,18 +36,18 @@ def command(
 ) -> None:
     """Print what `predict` with the same arguments would do and cost. Writes nothing."""
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
-    from unet_batch.predict.estimate import Estimate  # noqa: PLC0415
-    from unet_batch.predict.planning import make_plan  # noqa: PLC0415
-    from unet_batch.predict.request import Request  # noqa: PLC0415
-    from unet_batch.predict.resources import threads  # noqa: PLC0415
-    from unet_batch.predict.scale import remark  # noqa: PLC0415
-    from unet_batch.predict.trial import Trial, assume  # noqa: PLC0415
+    from unet_batch.prediction.autotuner import Autotuner, assume  # noqa: PLC0415
+    from unet_batch.prediction.config import PredictConfig  # noqa: PLC0415
+    from unet_batch.prediction.estimate import Estimate  # noqa: PLC0415
+    from unet_batch.prediction.planning import make_plan  # noqa: PLC0415
+    from unet_batch.prediction.request import Request  # noqa: PLC0415
+    from unet_batch.prediction.resources import threads  # noqa: PLC0415
+    from unet_batch.prediction.scale import remark  # noqa: PLC0415
 
     config = load(PredictConfig, config_file, overrides)
     request = Request.open(str(image), models, config, axes)
     if flags["calibrate"]:
-        choice = _in_a_child(Trial(str(image), models, config, axes, threads(config), measure=True))
+        choice = _in_a_child(Autotuner(str(image), models, config, axes, threads(config), measure=True))
     else:
         choice = assume(request)
     plan = make_plan(request, choice)
@@ -61,7 +61,7 @@ def command(
             click.echo(f"  remark: {said}")
 
 
-def _in_a_child(trial: "Trial") -> "Choice":
+def _in_a_child(trial: "Autotuner") -> "Choice":
     """The trial's answer, from a process of its own: this one stays without torch."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(trial).result()

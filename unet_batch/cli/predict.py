@@ -41,9 +41,9 @@ def command(
     input; 3 some blocks failed and were set aside; 75 stopped early by a signal.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.drive.hooks import Hooks  # noqa: PLC0415
-    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
-    from unet_batch.predict.run import predict  # noqa: PLC0415
+    from unet_batch.engine.hooks import Hooks  # noqa: PLC0415
+    from unet_batch.prediction.config import PredictConfig  # noqa: PLC0415
+    from unet_batch.prediction.run import predict  # noqa: PLC0415
 
     overrides += (f"scheduler={json.dumps(scheduler)}",) if scheduler else ()
     config = load(PredictConfig, config_file, overrides)

@@ -12,8 +12,8 @@ from unet_batch.cli.progress import Display, display, echo_line
 from unet_batch.cli.stopping import STOPPED, on_signals
 
 if TYPE_CHECKING:
-    from unet_batch.drive.hooks import Progress
-    from unet_batch.predict.many import Outcome
+    from unet_batch.engine.hooks import Progress
+    from unet_batch.prediction.many import Outcome
     from unet_batch.schedule.events import Event
 
 PATH = click.Path(path_type=Path)
@@ -46,8 +46,8 @@ def command(
     2 nothing could be done; 3 some images or blocks were set aside; 75 stopped early by a signal.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.predict.config import PredictConfig  # noqa: PLC0415
-    from unet_batch.predict.many import Watch, predict_many  # noqa: PLC0415
+    from unet_batch.prediction.config import PredictConfig  # noqa: PLC0415
+    from unet_batch.prediction.many import Watch, predict_many  # noqa: PLC0415
 
     overrides += (f"scheduler={json.dumps(flags['scheduler'])}",) if flags["scheduler"] else ()
     config = load(PredictConfig, config_file, overrides)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from unet_batch.cli import options
 
 if TYPE_CHECKING:
-    from unet_batch.drive.hooks import Progress as Standing
+    from unet_batch.engine.hooks import Progress as Standing
     from unet_batch.schedule.events import Event
 
 LINES_EVERY = 1.0  # seconds between JSON lines

@@ -8,18 +8,18 @@ from unet_batch.cli import options
 from unet_batch.config import Config
 
 KINDS = {
-    "annotations": "unet_batch.ingest.annotations.config.AnnotationsConfig",
+    "annotations": "unet_batch.ingestion.annotations.config.AnnotationsConfig",
     "cluster": "unet_batch.cluster.slurm.config.SlurmConfig",
     "export": "unet_batch.products.export.config.ExportConfig",
-    "ingest": "unet_batch.ingest.config.IngestConfig",
+    "ingest": "unet_batch.ingestion.config.IngestConfig",
     "model": "unet_batch.models.spec.ModelSpec",
-    "mosaic": "unet_batch.ingest.mosaic.config.MosaicConfig",
+    "mosaic": "unet_batch.ingestion.mosaic.config.MosaicConfig",
     "objects": "unet_batch.products.objects.config.ObjectsConfig",
-    "predict": "unet_batch.predict.config.PredictConfig",
+    "predict": "unet_batch.prediction.config.PredictConfig",
     "preview": "unet_batch.products.preview.config.PreviewConfig",
     "report": "unet_batch.products.report.config.ReportConfig",
     "stats": "unet_batch.products.stats.config.StatsConfig",
-    "train": "unet_batch.train.config.TrainConfig",
+    "train": "unet_batch.training.config.TrainConfig",
 }
 
 

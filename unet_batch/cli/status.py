@@ -8,7 +8,7 @@ import click
 from unet_batch.cli import options
 
 if TYPE_CHECKING:
-    from unet_batch.predict.status import Status
+    from unet_batch.prediction.status import Status
 
 
 @click.command()
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @options.as_json
 def command(out: Path, as_json: bool) -> None:
     """Print the state of the mask store OUT, also while a run is writing it."""
-    from unet_batch.predict.status import status  # noqa: PLC0415 - imported when it runs
+    from unet_batch.prediction.status import status  # noqa: PLC0415 - imported when it runs
 
     show(status(out), as_json=as_json)
 

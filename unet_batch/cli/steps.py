@@ -14,7 +14,7 @@ from unet_batch.cli import options
 from unet_batch.cli.progress import LINES_EVERY, echo_line
 
 if TYPE_CHECKING:
-    from unet_batch.train.hooks import Progress
+    from unet_batch.training.hooks import Progress
 
 
 class StepDisplay(Protocol):

@@ -41,7 +41,7 @@ def job_options(function: CallT) -> CallT:
             "--after", type=int, multiple=True, metavar="JOB", help="Begin once JOB has ended well."
         ),
         click.option(
-            "--elastic", type=click.IntRange(min=1), metavar="N", help="Workers: up to N single jobs."
+            "--elastic", type=click.IntRange(min=1), metavar="N", help="WorkerPool: up to N single jobs."
         ),
         click.option("--gpus", type=click.IntRange(min=1), metavar="N", help="In all, with one worker each."),
         click.option(

@@ -14,8 +14,8 @@ from unet_batch.cli.stopping import on_signals
 from unet_batch.errors import RankError, UnetBatchError
 
 if TYPE_CHECKING:
-    from unet_batch.train.config import TrainConfig
-    from unet_batch.train.run import TrainResult
+    from unet_batch.training.config import TrainConfig
+    from unet_batch.training.run import TrainResult
 
 BAD_INPUT, STOPPED = 2, 75
 
@@ -37,7 +37,7 @@ def command(
     would start the ranks again, it is 0 then: OUT/done.json is there once the training is done.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.train.config import TrainConfig  # noqa: PLC0415
+    from unet_batch.training.config import TrainConfig  # noqa: PLC0415
 
     config = load(TrainConfig, config_file, overrides)
     if show_batch:
@@ -56,8 +56,8 @@ def command(
 
 
 def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult":
-    from unet_batch.train.hooks import Hooks, Progress  # noqa: PLC0415 - imported when it runs
-    from unet_batch.train.run import train  # noqa: PLC0415 - imports torch
+    from unet_batch.training.hooks import Hooks, Progress  # noqa: PLC0415 - imported when it runs
+    from unet_batch.training.run import train  # noqa: PLC0415 - imports torch
 
     quiet = flags["quiet"] or not first
     with step_display(quiet=quiet, json_lines=flags["json_lines"]) as shown:
@@ -70,7 +70,7 @@ def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult
 
 
 def _draw(config: "TrainConfig", count: int) -> None:
-    from unet_batch.train.show import show_batch  # noqa: PLC0415 - imports torch
+    from unet_batch.training.show import show_batch  # noqa: PLC0415 - imports torch
 
     path = show_batch(config, count)
     click.echo(f"{path}: {count} samples as the network would see them")

@@ -18,7 +18,7 @@ def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
     --untiled N also computes N random windows in one untiled pass each and keeps the largest difference to
     the tiled answer in the store.
     """
-    from unet_batch.predict.verify import verify  # noqa: PLC0415 - imported when it runs
+    from unet_batch.prediction.verify import verify  # noqa: PLC0415 - imported when it runs
 
     found = verify(out, repair=repair)
     values: dict[str, object] = {
@@ -30,7 +30,7 @@ def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
         "untiled_max_abs_diff": None,
     }
     if untiled:
-        from unet_batch.predict.untiled import compare_untiled  # noqa: PLC0415 - imports torch
+        from unet_batch.prediction.untiled import compare_untiled  # noqa: PLC0415 - imports torch
 
         difference = compare_untiled(out, untiled)
         values["untiled_windows"] = difference.windows

@@ -12,7 +12,12 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from unet_batch.config import Config, load
 from unet_batch.models.presets import ARCHITECTURE_DEFAULTS, PRESETS
-from unet_batch.models.reach import Reach, Stages, same_reach, valid_reach
+from unet_batch.models.receptive_field import (
+    ReceptiveField,
+    Stages,
+    same_receptive_field,
+    valid_receptive_field,
+)
 
 MAX_CLASSES = 65535
 
@@ -75,7 +80,7 @@ class ModelSpec(Config):
         up_channels: whether an up-convolution halves its channels or keeps them.
         dropout: probability at the end of the contracting path.
         pixel_size: micrometres or map units per pixel of the training images.
-        margin, multiple, remainder, exact, fixed_size: reach of an exported network, see ``Reach``.
+        margin, multiple, remainder, exact, fixed_size: reach of an exported network, see ``ReceptiveField``.
     """
 
     architecture: Literal["unet", "ternausnet", "exported"] = "unet"
@@ -116,20 +121,24 @@ class ModelSpec(Config):
         """Channels of the logits."""
         return len(self.classes)
 
-    def reach(self) -> Reach:
+    def receptive_field(self) -> ReceptiveField:
         """Margin, legal input sizes and exactness of the network."""
         if self.architecture == "exported":
             return self._given_reach()
-        found = valid_reach(self._stages()) if self.padding == "valid" else same_reach(self._stages())
+        found = (
+            valid_receptive_field(self._stages())
+            if self.padding == "valid"
+            else same_receptive_field(self._stages())
+        )
         exact = self.norm in ("none", "batch")  # the others take statistics over the tile
-        return Reach(found.margin, found.multiple, found.remainder, exact)
+        return ReceptiveField(found.margin, found.multiple, found.remainder, exact)
 
     def input_size(self, output: int) -> int:
         """The smallest legal input, in pixels per axis, that gives at least ``output`` pixels."""
-        return self.reach().input_size(output)
+        return self.receptive_field().input_size(output)
 
-    def _given_reach(self) -> Reach:
-        return Reach(
+    def _given_reach(self) -> ReceptiveField:
+        return ReceptiveField(
             margin=self.margin or 0,
             multiple=self.multiple or 1,
             remainder=self.remainder or 0,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import DamageError
-from unet_batch.store.door import writing
+from unet_batch.store.io_errors import writing
 
 _FOLDER_SIZE = 1000  # files in a folder: file systems of clusters suffer from more
 

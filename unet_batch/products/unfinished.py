@@ -22,8 +22,8 @@ from unet_batch.errors import (
     UnetBatchError,
 )
 from unet_batch.products.parts import Parts
-from unet_batch.store.door import writing
 from unet_batch.store.group import replace_text
+from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import FOLDER, Ledger
 

@@ -10,7 +10,7 @@ import zarr
 
 from unet_batch.errors import MissingError, OutputError
 from unet_batch.store.arrays import Location
-from unet_batch.store.door import is_local, reading_metadata, writing
+from unet_batch.store.io_errors import is_local, reading_metadata, writing
 
 _OCCUPIED = ("zarr.json", ".zgroup", ".zarray")
 # What a creation that was killed leaves: levels, layers, the ledger's lock, files not yet renamed.

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 
-from unet_batch.store.door import writing
 from unet_batch.store.group import replace_text
+from unet_batch.store.io_errors import writing
 
 
 class Status(IntEnum):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from unet_batch.errors import InputError
 from unet_batch.store import ome
-from unet_batch.store.door import is_local
 from unet_batch.store.group import read_node, write_group
+from unet_batch.store.io_errors import is_local
 from unet_batch.store.masks_layout import MasksLayout
 
 _SOURCE = "../../"

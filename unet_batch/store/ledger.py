@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, MissingError, OutputError
 from unet_batch.store.columns import Columns
-from unet_batch.store.door import writing
 from unet_batch.store.group import read_node, write_group
+from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Entry, Journal, Status
 from unet_batch.store.lock import DriverLock
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from unet_batch.errors import OutputError, StoreBusyError
-from unet_batch.store.door import writing
+from unet_batch.store.io_errors import writing
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, UnetBatchError
 from unet_batch.store.checksum import checksum
-from unet_batch.store.door import is_local
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node, refuse_occupied, write_group
+from unet_batch.store.io_errors import is_local
 from unet_batch.store.labels import levels_of, register, source_of, unregister
 from unet_batch.store.layer import Layer
 from unet_batch.store.ledger import FOLDER

@@ -11,8 +11,8 @@ from rio_cogeo import cog_validate
 
 from tests.products.export.stores import NAMES, UTM, blobs, store_masks
 from unet_batch.errors import InputError
-from unet_batch.ingest.config import IngestConfig
-from unet_batch.ingest.run import ingest
+from unet_batch.ingestion.config import IngestConfig
+from unet_batch.ingestion.run import ingest
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.raster.cog import write_cog
 from unet_batch.products.export.raster.geotiff import image_tags, pixel_tags

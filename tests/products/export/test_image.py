@@ -6,10 +6,10 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rio_cogeo import cog_validate
 
-from tests.ingest.geo_files import GEO, noise, real, write_scene
+from tests.ingestion.geo_files import GEO, noise, real, write_scene
 from unet_batch.errors import FormatError, InputError
-from unet_batch.ingest.config import IngestConfig
-from unet_batch.ingest.run import ingest
+from unet_batch.ingestion.config import IngestConfig
+from unet_batch.ingestion.run import ingest
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.run import export
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 @pytest.fixture(autouse=True)
 def no_child(monkeypatch):
     """The probe's child process takes a second each time; test_probe has it."""
-    monkeypatch.setattr("unet_batch.ingest.run.probe", lambda *_: None)
+    monkeypatch.setattr("unet_batch.ingestion.run.probe", lambda *_: None)
 
 
 def there_and_back(path, folder, **settings):

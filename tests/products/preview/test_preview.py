@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 from tests.cli.program import call
 from tests.products.worlds import NAMES, blobs, write_image, write_masks
 from unet_batch.errors import FormatError, InputError, MissingError
-from unet_batch.ingest.run import ingest
+from unet_batch.ingestion.run import ingest
 from unet_batch.products.preview import scene as module
 from unet_batch.products.preview.bar import scale_bar
 from unet_batch.products.preview.config import PreviewConfig

@@ -5,8 +5,8 @@ import pytest
 
 from tests.products.worlds import blobs, write_image, write_masks
 from tests.worlds import noise
-from unet_batch.drive import history
-from unet_batch.drive.history import RunRecord
+from unet_batch.engine import history
+from unet_batch.engine.history import RunRecord
 from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.run import report

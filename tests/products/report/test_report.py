@@ -11,10 +11,10 @@ import pytest
 from tests.cli.program import call
 from tests.products.worlds import NAMES, blobs, write_image, write_masks
 from tests.worlds import noise, write_network
-from unet_batch.drive import history
+from unet_batch.engine import history
 from unet_batch.errors import InputError, MissingError
-from unet_batch.predict.config import PredictConfig
-from unet_batch.predict.run import predict
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.run import predict
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.run import objects
 from unet_batch.products.preview.bar import quantity

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from unet_batch.drive.config import DriveConfig
+from unet_batch.engine.config import ExecutionConfig
 
 Kind = Literal["cog", "parts", "ome-tiff", "geojson", "parquet", "gpkg"]
 
 
-class ExportConfig(DriveConfig):
-    """Settings of one export; those of ``DriveConfig`` say who does the blocks.
+class ExportConfig(ExecutionConfig):
+    """Settings of one export; those of ``ExecutionConfig`` say who does the blocks.
 
     Attributes:
         kind: what to write; ``auto`` takes it from the name of the output.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import unet_batch
-from unet_batch.drive.config import DriveConfig
-from unet_batch.drive.hooks import Hooks, Progress
+from unet_batch.engine.config import ExecutionConfig
+from unet_batch.engine.hooks import Hooks, Progress
 from unet_batch.errors import OutputError
 from unet_batch.products.crew import crew
 from unet_batch.products.export.config import ExportConfig, Kind
@@ -21,8 +21,8 @@ from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.vector.product import Polygons
 from unet_batch.products.export.view import View
 from unet_batch.products.export.workplace import Workplace
-from unet_batch.store.door import writing
 from unet_batch.store.group import read_node
+from unet_batch.store.io_errors import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _request(view: Source, kind: str, config: ExportConfig) -> dict[str, Any]:
     store, digest = Path(view.path), hashlib.sha256()
     for file in (store / "zarr.json", store / "ledger" / "zarr.json"):
         digest.update(file.read_bytes() if file.exists() else b"")
-    elsewhere = {*DriveConfig.model_fields, "overwrite"}
+    elsewhere = {*ExecutionConfig.model_fields, "overwrite"}
     return {
         "masks": str(store.resolve()),
         "state": digest.hexdigest(),

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from unet_batch.store.door import writing
+from unet_batch.store.io_errors import writing
 
 
 @contextmanager

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unet_batch.drive.hooks import Hooks, Progress
-from unet_batch.drive.run import Run, open_blocks
+from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.run import Run, open_blocks
 from unet_batch.errors import DamageError, MissingError, OutputError
 from unet_batch.schedule.events import Event, Executor, Work
-from unet_batch.store.door import writing
 from unet_batch.store.group import replace_text
+from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.tiling import Grid

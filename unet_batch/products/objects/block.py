@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.drive.watch import Watch
+from unet_batch.engine.watch import Watch
 from unet_batch.products.objects import faces
 from unet_batch.products.objects.crossings import crossings
 from unet_batch.products.objects.fragments import Fragments, Place, joined, measure

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from unet_batch.drive.config import DriveConfig
+from unet_batch.engine.config import ExecutionConfig
 
 
 def _listed(value: object) -> object:
@@ -19,7 +19,7 @@ Extents = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_li
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 
 
-class ObjectsConfig(DriveConfig):
+class ObjectsConfig(ExecutionConfig):
     """Which pixels make an object, beside who does the blocks.
 
     Attributes:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from unet_batch.drive.hooks import Hooks
-from unet_batch.drive.run import Run, open_blocks
-from unet_batch.drive.workers import Workers
+from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.run import Run, open_blocks
+from unet_batch.engine.worker_pool import WorkerPool
 from unet_batch.products.crew import crew
 from unet_batch.products.objects.block import FindWork
 from unet_batch.products.objects.config import ObjectsConfig
@@ -109,7 +109,7 @@ class _Job:
         if self.store is not None:
             self.store.check()
 
-    def run(self, work: Unfinished, workers: Workers, hooks: Hooks) -> Objects:
+    def run(self, work: Unfinished, workers: WorkerPool, hooks: Hooks) -> Objects:
         """Find, join, write."""
         run = Run(str(work.folder), hooks)
         left = open_blocks(self.plan.grid, work.ledger, retry_failed=True)

@@ -16,8 +16,8 @@ from unet_batch.products.objects.crossings import perimeter
 from unet_batch.products.objects.fragments import Fragments
 from unet_batch.products.objects.plan import ObjectsPlan
 from unet_batch.products.scale import Scale
-from unet_batch.store.door import writing
 from unet_batch.store.georef import GeoReference
+from unet_batch.store.io_errors import writing
 
 _KEY = "unet_batch"
 _GROUP_ROWS = 2**17  # a row group is held until it is this long

@@ -11,7 +11,7 @@ from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.products.preview.frame import framed
 from unet_batch.products.preview.scene import Scene
 from unet_batch.products.unfinished import check_output
-from unet_batch.store.door import writing
+from unet_batch.store.io_errors import writing
 
 
 @dataclass(frozen=True, slots=True)

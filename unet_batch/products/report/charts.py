@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from unet_batch.drive.history import RunRecord
+from unet_batch.engine.history import RunRecord
 from unet_batch.products.report.words import duration, of_rate
 
 _HEIGHT = 100.0  # of the drawing's own units; the page stretches it

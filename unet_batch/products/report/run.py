@@ -8,8 +8,8 @@ from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.facts import Facts
 from unet_batch.products.report.page import page
 from unet_batch.products.unfinished import check_output
-from unet_batch.store.door import writing
 from unet_batch.store.group import replace_text
+from unet_batch.store.io_errors import writing
 
 
 @dataclass(frozen=True, slots=True)

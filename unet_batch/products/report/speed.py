@@ -3,7 +3,7 @@
 import time
 from html import escape
 
-from unet_batch.drive.history import RunRecord
+from unet_batch.engine.history import RunRecord
 from unet_batch.products.report import pictures
 from unet_batch.products.report.charts import rate_chart, stacked_bar
 from unet_batch.products.report.facts import Facts

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.drive.watch import Watch
+from unet_batch.engine.watch import Watch
 from unet_batch.products.evaluate import open_truth, require_classes
 from unet_batch.products.parts import Parts
 from unet_batch.products.scale import Scale

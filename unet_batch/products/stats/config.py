@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from unet_batch.drive.config import DriveConfig
+from unet_batch.engine.config import ExecutionConfig
 
 
-class StatsConfig(DriveConfig):
+class StatsConfig(ExecutionConfig):
     """What is counted, beside who does the blocks.
 
     Attributes:

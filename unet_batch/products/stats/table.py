@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unet_batch.models.metrics import scores
 from unet_batch.products.stats.plan import StatsPlan
-from unet_batch.store.door import writing
+from unet_batch.store.io_errors import writing
 
 Row = dict[str, Any]
 

@@ -1,0 +1,29 @@
+"""What a YAML file or a setting may say about who does the blocks. A verb's own settings extend it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from unet_batch.cluster.config import Concurrency
+from unet_batch.config import Config
+
+
+class ExecutionConfig(Config):
+    """Where the blocks of a run are done; none of it changes what is written.
+
+    Attributes:
+        workers: worker processes; 0 runs the plain serial loop in this process.
+        threads: CPU threads of each worker's own libraries.
+        concurrency: packets that a worker runs at once, so that one reads while others compute; ``auto`` is
+            one more than it has threads, up to five.
+        scheduler: address or scheduler file of a running Dask cluster.
+        scheduler_seconds: how long a scheduler may take to answer.
+        packet_seconds: work that one Dask task holds.
+    """
+
+    workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    concurrency: Concurrency = "auto"
+    scheduler: str | None = None
+    scheduler_seconds: float = Field(default=20.0, gt=0)
+    packet_seconds: float = Field(default=10.0, gt=0)

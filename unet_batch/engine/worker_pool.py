@@ -1,0 +1,77 @@
+"""WorkerPool: how blocks, and questions about a device, reach where they are computed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from unet_batch.cluster.config import ClusterConfig, packets_at_once
+from unet_batch.cluster.local import connect, dashboard, patience
+from unet_batch.engine.config import ExecutionConfig
+from unet_batch.schedule import dask as by_dask
+from unet_batch.schedule import serial
+from unet_batch.schedule.events import Executor, Stop
+
+AnswerT = TypeVar("AnswerT")
+ExecutionT = TypeVar("ExecutionT", bound=ExecutionConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPool:
+    """Where blocks are computed, and who answers a question there: ``crew.ask(question)``.
+
+    ``count()`` is how many there are by now, one at least; others may come.
+    """
+
+    _ask: Callable[[Callable[[], object]], object]
+    execute: Executor
+    count: Callable[[], int] = lambda: 1
+    dashboard: str | None = None
+
+    def ask(self, question: Callable[[], AnswerT]) -> AnswerT:
+        """What ``question()`` gives on some worker; its errors are raised here."""
+        return self._ask(question)  # type: ignore[return-value]  # the callable's own type
+
+
+@contextmanager
+def kept(config: ExecutionT, count: int, threads: int) -> Iterator[ExecutionT]:
+    """``config`` for many runs in a row that share the workers started here; otherwise as ``workers``."""
+    if count == 0 or config.scheduler is not None:
+        yield config
+        return
+    with connect(_cluster(config, count, threads)) as client:
+        yield config.model_copy(update={"scheduler": client.scheduler_info()["address"]})
+
+
+@contextmanager
+def worker_pool(
+    config: ExecutionConfig, count: int, threads: int, stop: Stop = lambda: False
+) -> Iterator[WorkerPool]:
+    """Workers for the length of a run: this process, processes started here, or a running cluster.
+
+    Args:
+        config: who does the blocks.
+        count: processes to start where no scheduler is named; 0 is this process.
+        threads: CPU threads of each.
+        stop: asked while a question waits for its answer.
+    """
+    if count == 0 and config.scheduler is None:
+        yield WorkerPool(lambda question: question(), serial.run)
+        return
+    wait = patience(config.scheduler)
+    packing = by_dask.Packing(seconds=config.packet_seconds, patience=wait)
+    with connect(_cluster(config, count, threads)) as client:
+        execute = partial(by_dask.run, client, packing=packing)
+        ask = partial(by_dask.ask, client, stop=stop, patience=wait)
+        yield WorkerPool(ask, execute, partial(by_dask.workers, client), dashboard(client, config.scheduler))
+
+
+def _cluster(config: ExecutionConfig, count: int, threads: int) -> ClusterConfig:
+    return ClusterConfig(
+        scheduler=config.scheduler,
+        workers=max(1, count),
+        concurrency=packets_at_once(config.concurrency, threads),
+        threads=threads,
+        start_timeout=config.scheduler_seconds,
+    )

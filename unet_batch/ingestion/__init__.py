@@ -1,0 +1,1 @@
+"""Ingestion: foreign files, scenes and annotations become images in OME-Zarr."""

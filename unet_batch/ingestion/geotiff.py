@@ -1,0 +1,106 @@
+"""GeoTIFF and other rasters that GDAL reads, one at a time: pixels as stored, with place, bands and mask."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.ingestion.config import IngestConfig
+from unet_batch.ingestion.projection import crs_of, crs_text
+from unet_batch.ingestion.raster import (
+    OpenFiles,
+    RasterFacts,
+    facts_of,
+    open_raster,
+    opened,
+    raster_errors,
+    read_bands,
+    read_mask,
+)
+from unet_batch.ingestion.reader import ArrangedReader, Facts
+from unet_batch.tiling.box import Box
+
+# Tags of GeoTIFF: pixel scale, tie points, transformation, keys.
+GEO_TAGS = (33550, 33922, 34264, 34735)
+
+
+def has_geo_tags(path: Path) -> bool:
+    """Whether a TIFF's first page says where it lies."""
+    import tifffile  # noqa: PLC0415 - the decoder of the file at hand only
+
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages.first.tags
+        return any(code in tags for code in GEO_TAGS)
+
+
+def open_geotiff(path: str | Path, config: IngestConfig) -> ArrangedReader:
+    """A raster in full, or one of its overviews.
+
+    Raises:
+        MissingError, FormatError: no such file, or none that can be read.
+        InputError: a level, channel or CRS that does not fit.
+    """
+    where = str(path)
+    with opened(where, config.level) as dataset, raster_errors(where):
+        facts = facts_of(where, dataset)
+    if config.crs is not None:
+        facts = replace(facts, crs=crs_text(crs_of(config.crs, "crs")))
+    pixels = _Raster(facts, config.level)
+    georef = facts.georef
+    return ArrangedReader(
+        where,
+        pixels,
+        Facts(
+            kind="GeoTIFF" if georef else "raster",
+            axes="cyx",
+            channel_names=tuple(band.name for band in facts.bands),
+            pixel_size=georef.pixel_size if georef else {},
+            unit=facts.unit,
+            nodata=facts.nodata,
+            levels=facts.levels,
+            notes=_notes(facts),
+            georef=georef,
+            bands=facts.bands,
+        ),
+        config.channels,
+        valid=pixels.valid if facts.masked else None,
+    )
+
+
+class _Raster:
+    """A StoredArray (c, y, x) that each thread opens for itself."""
+
+    def __init__(self, facts: RasterFacts, level: int) -> None:
+        self._path, self._level = facts.path, level
+        self._files = OpenFiles()
+        self.shape = (len(facts.bands), *facts.shape)
+        self.dtype = np.dtype(facts.dtype)
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """The pixels of the box."""
+        bands = list(range(box.start[0], box.stop[0]))
+        with raster_errors(self._path):
+            return read_bands(self._dataset(), Box(box.start[1:], box.stop[1:]), bands)
+
+    def valid(self, box: Box) -> NDArray[np.bool_]:
+        """Where the raster's mask has data."""
+        with raster_errors(self._path):
+            return read_mask(self._dataset(), box)
+
+    def close(self) -> None:
+        """Close what all threads opened."""
+        self._files.close()
+
+    def _dataset(self) -> Any:
+        return self._files.get(self._path, lambda: open_raster(self._path, self._level))
+
+
+def _notes(facts: RasterFacts) -> tuple[str, ...]:
+    notes = []
+    if facts.crs is None and facts.transform is not None:
+        notes.append("has a transform but no CRS, so its place is left out; `crs` names one")
+    if facts.masked:
+        notes.append("its mask is kept as the array `count`: 0 where there is no data")
+    return tuple(notes)

@@ -1,0 +1,175 @@
+"""What TIFF tags and embedded texts say of an image: pixel size, channel names, nodata. Reads no pixels."""
+
+import re
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import tifffile
+
+from unet_batch.ingestion.reader import SAMPLES
+
+_NODATA_TAG = 42113  # GDAL_NODATA
+_MICROMETRES = {
+    "pm": 1e-6,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+}
+_CENTIMETRE = 3
+_PRINT_RESOLUTION = 100  # pixels per centimetre
+_COLOURS = ("red", "green", "blue")
+
+PixelSize = tuple[dict[str, float], str | None]
+
+
+def kind_of(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> str:
+    """Short name of the flavour of TIFF."""
+    flavours = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF", "svs": "Aperio SVS", "ndpi": "Hamamatsu NDPI"}
+    return flavours.get(series.kind, "BigTIFF" if file.is_bigtiff else "TIFF")
+
+
+def pixel_size_of(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int) -> PixelSize:
+    """Pixel extent by axis and its unit (micrometer), or nothing where the file does not say.
+
+    A bare resolution tag counts only in centimetres, as OpenSlide has it, and finer than 100 micrometres:
+    else it was made for screens and printers.
+    """
+    if series.kind == "ome":
+        return _ome_pixel_size(file, number)
+    if series.kind == "svs":
+        found = re.search(r"MPP\s*=\s*([0-9.]+)", series.keyframe.description)
+        return _square(float(found[1]) if found else 0.0)
+    if series.kind == "imagej":
+        return _imagej_pixel_size(file, series.keyframe)
+    if series.keyframe.resolutionunit != _CENTIMETRE:
+        return {}, None
+    across, down = _resolution(series.keyframe)
+    if min(across, down) <= _PRINT_RESOLUTION:
+        return {}, None
+    return _sized({"y": 1e4 / down, "x": 1e4 / across})
+
+
+def channel_names(
+    file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int, axes: str
+) -> tuple[str, ...]:
+    """Names of the channels in stored order; empty where there are none."""
+    if SAMPLES in axes and "c" not in axes:
+        return _sample_names(series.keyframe)
+    if series.kind != "ome" or SAMPLES in axes:
+        return ()
+    pixels = _ome_pixels(file, number)
+    if pixels is None:
+        return ()
+    return tuple(c.get("Name") or c.get("ID") or "" for c in pixels.iterfind("{*}Channel"))
+
+
+def _sample_names(page: tifffile.TiffPage) -> tuple[str, ...]:
+    if page.photometric not in {tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR}:
+        return ()
+    alpha = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
+    extra = ["alpha" if kind in alpha else f"band {4 + i}" for i, kind in enumerate(page.extrasamples)]
+    return (*_COLOURS, *extra)
+
+
+def nodata_of(page: tifffile.TiffPage) -> float | None:
+    """GDAL's nodata tag, where the pixel type can hold it."""
+    tag = page.tags.get(_NODATA_TAG)
+    if tag is None or page.dtype is None:
+        return None
+    try:
+        value = float(str(tag.value).strip("\0 "))
+    except ValueError:
+        return None
+    if page.dtype.kind == "f":
+        return value
+    limits = np.iinfo(page.dtype if page.dtype.kind in "iu" else np.uint8)
+    return value if value.is_integer() and limits.min <= value <= limits.max else None
+
+
+def _ome_pixel_size(file: tifffile.TiffFile, number: int) -> PixelSize:
+    pixels = _ome_pixels(file, number)
+    if pixels is None:
+        return {}, None
+    sizes = {}
+    for axis in "zyx":
+        extent = pixels.get(f"PhysicalSize{axis.upper()}")
+        unit = _MICROMETRES.get(pixels.get(f"PhysicalSize{axis.upper()}Unit", "µm"))
+        if extent is not None and unit is not None:
+            sizes[axis] = float(extent) * unit
+    return _sized(sizes)
+
+
+def _ome_pixels(file: tifffile.TiffFile, number: int) -> ET.Element | None:
+    """The Pixels element of one image; None where the description is not XML or holds fewer images."""
+    try:
+        # tifffile has parsed this same text in the probe's child process, under its limits.
+        root = ET.fromstring(file.ome_metadata or "")  # noqa: S314
+    except ET.ParseError:
+        return None
+    images = root.findall("{*}Image")
+    return images[number].find("{*}Pixels") if number < len(images) else None
+
+
+def _imagej_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSize:
+    metadata = file.imagej_metadata or {}
+    unit = _MICROMETRES.get(str(metadata.get("unit", "")).replace("\\u00B5", "µ"))
+    across, down = _resolution(page)
+    if unit is None or not across or not down:
+        return {}, None
+    sizes = {"y": unit / down, "x": unit / across}
+    if "spacing" in metadata:
+        sizes["z"] = abs(float(metadata["spacing"])) * unit
+    return _sized(sizes)
+
+
+def _resolution(page: tifffile.TiffPage) -> tuple[float, float]:
+    """Pixels per unit across and down, 0 where the tag is missing or hollow."""
+    values = []
+    for name in ("XResolution", "YResolution"):
+        tag = page.tags.get(name)
+        over, under = tag.value if tag is not None and isinstance(tag.value, tuple) else (0, 1)
+        values.append(over / under if under else 0.0)
+    return values[0], values[1]
+
+
+def _square(size: float) -> PixelSize:
+    return _sized({"y": size, "x": size})
+
+
+def _sized(sizes: dict[str, float]) -> PixelSize:
+    """Only what can be true: positive and finite."""
+    kept = {axis: size for axis, size in sizes.items() if np.isfinite(size) and size > 0}
+    return kept, "micrometer" if kept else None
+
+
+def stage_positions(file: tifffile.TiffFile) -> list[tuple[float, float, bool] | None]:
+    """Where each image of an OME-TIFF lies on the stage: x, y, and whether they are micrometres.
+
+    OME's default unit, the reference frame, says nothing of lengths. None for an image without a position.
+    """
+    try:
+        # A stage scan's own files, which the person named; expat refuses entity bombs.
+        root = ET.fromstring(file.ome_metadata or "")  # noqa: S314
+    except ET.ParseError:
+        return []
+    return [_position(image.find("{*}Pixels/{*}Plane")) for image in root.findall("{*}Image")]
+
+
+def _position(plane: ET.Element | None) -> tuple[float, float, bool] | None:
+    if plane is None or plane.get("PositionX") is None or plane.get("PositionY") is None:
+        return None
+    scales = [_MICROMETRES.get(plane.get(f"Position{axis}Unit", "")) for axis in "XY"]
+    x, y = (
+        float(plane.get(f"Position{axis}", "nan")) * (scale or 1.0)
+        for axis, scale in zip("XY", scales, strict=True)
+    )
+    return (x, y, None not in scales) if np.isfinite(x + y) else None

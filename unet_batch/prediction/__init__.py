@@ -1,0 +1,1 @@
+"""Prediction: an image and a checkpoint become a mask store."""

@@ -1,0 +1,172 @@
+"""Plan: all that decides the bytes of a mask store, frozen, as JSON, hashed. Imports no torch, runs nothing.
+
+Where the work is done (workers, packets, paths) is not in it: that may change between a run and its resume.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from unet_batch.config import Config
+from unet_batch.inference.views import Averaging
+from unet_batch.models.normalise import Affine
+from unet_batch.models.spec import ModelSpec
+from unet_batch.prediction.config import SkipBackground
+from unet_batch.tiling import Box, Grid
+
+
+class ImagePart(Config):
+    """Which pixels are read: an image by content, one level of it, some of its channels."""
+
+    identity: str
+    axes: str
+    level: int
+    shape: tuple[int, ...]
+    dtype: str
+    channels: tuple[int, ...]
+    nodata: float | int | None
+    nodata_mask: str | None
+
+
+class ModelPart(Config):
+    """Which networks look at them, by content; more than one are averaged."""
+
+    hashes: tuple[str, ...]
+    spec: ModelSpec
+
+
+class GridPart(Config):
+    """How the image is cut; one entry per axis but the channels."""
+
+    block: tuple[int, ...]
+    tile: tuple[int, ...]
+    step: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    multiple: tuple[int, ...]
+
+
+class ComputePart(Config):
+    """The arithmetic.
+
+    ``threads``: of a network call, where its last bits depend on their number (torch on CPUs, and means over
+    a tile); None elsewhere.
+    ``nodata_mean``: each channel's mean, where missing pixels are filled with it.
+    """
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    backend: Literal["eager", "compile", "openvino"]
+    batch: int
+    threads: int | None
+    merge: Literal["crop", "blend"]
+    border: Literal["mirror", "edge", "constant"]
+    tta: Averaging
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+    nodata_fill: Literal["mirror", "mean", "keep"] = "mirror"
+    nodata_mean: tuple[float, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """Stores begun before plans kept ``threads`` only say whether these were one."""
+        if isinstance(values, dict) and "single_thread" in values:
+            return {"threads": None} | {key: kept for key, kept in values.items() if key != "single_thread"}
+        return values
+
+
+class SelectPart(Config):
+    """Which blocks and pixels are computed at all."""
+
+    roi: tuple[tuple[int, int], ...]
+    skip_background: SkipBackground | None
+
+
+class OutputPart(Config):
+    """What is written and how."""
+
+    probabilities: bool
+    confidence: bool
+    levels: int | None
+    chunk: int
+    compression: str
+
+
+class Plan(Config):
+    """A whole prediction."""
+
+    version: Literal[1] = 1
+    image: ImagePart
+    model: ModelPart
+    grid: GridPart
+    compute: ComputePart
+    select: SelectPart
+    output: OutputPart
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the plan's JSON; two plans with one hash give the same bytes."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def tiling(self) -> Grid:
+        """The grid as geometry."""
+        part = self.grid
+        return Grid(
+            self.image.shape, part.block, part.tile, part.step, part.before, part.after, part.multiple
+        )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The networks' common description."""
+        return self.model.spec
+
+    @property
+    def affine(self) -> Affine:
+        """Normalisation of the channels used."""
+        return Affine(self.compute.offset, self.compute.scale)
+
+    @property
+    def region(self) -> Box:
+        """What is computed, in pixels."""
+        return Box(tuple(a for a, _ in self.select.roi), tuple(b for _, b in self.select.roi))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one network call: (N, C, *spatial)."""
+        part, dims = self.grid, self.spec.dims
+        extents = [sum(sides) for sides in zip(part.before, part.tile, part.after, strict=True)]
+        return (self.compute.batch, self.spec.in_channels, *extents[-dims:])
+
+    @property
+    def exact(self) -> bool:
+        """Whether the stitched result equals one untiled pass, to rounding."""
+        return self.spec.receptive_field().exact and self.compute.merge == "crop"
+
+    def differences(self, other: "Plan") -> list[str]:
+        """Lines ``key: mine, not theirs`` for all that differs from ``other``."""
+        mine, theirs = dict(_flat(self.model_dump(mode="json"))), dict(_flat(other.model_dump(mode="json")))
+        keys = dict.fromkeys([*mine, *theirs])
+        return [
+            f"{key}: {_short(mine.get(key))}, not {_short(theirs.get(key))}"
+            for key in keys
+            if mine.get(key) != theirs.get(key)
+        ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}..."

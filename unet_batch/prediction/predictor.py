@@ -1,0 +1,210 @@
+"""Predictor: the pixels of one block in, what the store holds of it out; all between is on one device.
+
+Shapes: C channels in, K classes out, S spatial axes. The block travels to the device once, as it is stored;
+only classes (and quantised probabilities, if asked for) come back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unet_batch.inference.canvas import LabelCanvas, ProbabilityCanvas, decide
+from unet_batch.inference.sweep import sweep
+from unet_batch.prediction.forward import Forward
+from unet_batch.prediction.plan import Plan
+from unet_batch.store.pyramid import halve_labels, halve_mean
+from unet_batch.tiling import Box, Tile
+from unet_batch.tiling.blend import weights
+
+NO_DATA = 255
+FEW_CLASSES = 16  # up to here comparing with each class is faster than counting in bins
+QUANTA = NO_DATA - 1  # a probability p is stored as round(254 p)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A block on the device: labels (1 or K, S), probabilities (K, S) where kept, and which pixels count."""
+
+    labels: Tensor
+    probabilities: Tensor | None
+    keep: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A block as it is stored: for every layer one (C, *box) array per level, and pixels per class."""
+
+    arrays: dict[str, list[NDArray[Any]]]
+    counts: tuple[int, ...]
+
+
+class Predictor:
+    """The networks of a plan on one device, which ``calls`` threads may ask at once.
+
+    Args:
+        plan: what to compute.
+        models: paths of the checkpoints, in the plan's order.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads of all calls; None leaves the library's choice.
+        levels: levels that a block writes itself.
+        fill: label of pixels without data.
+        calls: how many should run at once at most.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        models: Sequence[str],
+        device: str,
+        threads: int | None,
+        levels: int,
+        fill: float,
+        calls: int = 1,
+    ) -> None:
+        self.plan, self.device, self.levels, self.fill = plan, device, levels, fill
+        self.dims = plan.spec.dims
+        self.forward = Forward(plan, models, device, threads, calls)
+        tile, step = plan.grid.tile[-self.dims :], plan.grid.step[-self.dims :]
+        self.weights = torch.from_numpy(weights(tile, step)).to(device)
+
+    @property
+    def calls(self) -> int:
+        """How many threads may ask the networks at once."""
+        return self.forward.calls
+
+    def answer(self, hull: NDArray[Any], region: Box, valid: NDArray[np.bool_] | None = None) -> Answer:
+        """What the networks say of the block ``region``, from the pixels (C, *read box) of its tiles.
+
+        Tiles without a pixel where ``valid`` (region's shape) is True are not computed.
+        """
+        tiles = [tile for tile in self.plan.tiling.tiles(region) if _wanted(tile, region, valid)]
+        with torch.inference_mode():
+            labels, probabilities = self._answer(self._to_device(hull), region, tiles)
+            keep = None if valid is None else torch.from_numpy(self._spatial(valid)).to(self.device)
+            return Answer(labels, probabilities, keep)
+
+    def computed(self, answer: Answer, region: Box) -> Computed:
+        """The block as it is stored; pixels that do not count come out as no data. Asks no network."""
+        with torch.inference_mode():
+            return self._computed(answer.labels, answer.probabilities, answer.keep, region)
+
+    def probabilities(self, hull: NDArray[Any], region: Box) -> NDArray[np.float32]:
+        """(K, S) of ``region``, merged as the plan says, neither quantised nor masked."""
+        with torch.inference_mode():
+            canvas = ProbabilityCanvas(self.weights)
+            self._fill(canvas, self._to_device(hull), region, self.plan.tiling.tiles(region), wanted=True)
+            return canvas.probabilities.cpu().numpy()
+
+    def one_pass(self, pixels_CS: NDArray[Any]) -> NDArray[np.float32]:
+        """(K, tile): the answer for one tile anywhere, from the pixels (C, *read box) that it sees."""
+        with torch.inference_mode():
+            answer = self.forward(self._to_device(pixels_CS)[None], probabilities=True)
+            return np.asarray(answer[0].cpu().numpy())
+
+    def labels(self, probabilities_KS: NDArray[np.float32]) -> NDArray[Any]:
+        """What the store holds where the network answers ``probabilities``."""
+        answer = torch.from_numpy(probabilities_KS)
+        return np.asarray(decide(answer, self.plan.spec.head, averaged=True).numpy())
+
+    def _answer(self, pixels: Tensor, region: Box, tiles: Sequence[Tile]) -> tuple[Tensor, Tensor | None]:
+        """Labels (1 or K, S) and, where the plan needs them, probabilities (K, S)."""
+        head, output = self.plan.spec.head, self.plan.output
+        if self.plan.compute.merge == "crop" and not (output.probabilities or output.confidence):
+            labels = LabelCanvas(head, averaged=self.forward.averages)
+            self._fill(labels, pixels, region, tiles, wanted=False)
+            assert labels.labels is not None
+            return labels.labels, None
+        canvas = ProbabilityCanvas(self.weights)
+        self._fill(canvas, pixels, region, tiles, wanted=True)
+        return decide(canvas.probabilities, head, averaged=True), canvas.probabilities
+
+    def _fill(
+        self,
+        canvas: LabelCanvas | ProbabilityCanvas,
+        pixels: Tensor,
+        region: Box,
+        tiles: Sequence[Tile],
+        *,
+        wanted: bool,
+    ) -> None:
+        answer = partial(self.forward, probabilities=wanted)
+        sweep(canvas, pixels, self.plan.tiling, region, tiles, answer, self.plan.compute.batch)
+
+    def _computed(
+        self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None, region: Box
+    ) -> Computed:
+        output = self.plan.output
+        if keep is not None:
+            labels = torch.where(keep, labels, torch.full_like(labels, self.fill))
+        layers = {"labels": labels}
+        if output.probabilities and probabilities is not None:
+            layers["probabilities"] = _quantised(probabilities, keep)
+        if output.confidence and probabilities is not None:
+            layers["confidence"] = _quantised(probabilities.amax(dim=0, keepdim=True), keep)
+        outer = region.shape[: -self.dims]
+        host = {
+            name: [_to_host(part, outer) for part in self._levels(name, pixels)]
+            for name, pixels in layers.items()
+        }
+        return Computed(host, self._counts(host["labels"][0]))
+
+    def _levels(self, name: str, pixels: Tensor) -> list[Any]:
+        """All levels of a layer; on the CPU by numpy: torch makes threads wait for each other every step."""
+        xp: Any = torch if pixels.is_cuda else np
+        parts: list[Any] = [pixels if pixels.is_cuda else pixels.numpy()]
+        axes, regression = range(-self.dims, 0), self.plan.spec.head == "regression"
+        if name == "labels" and not regression:
+            halve = partial(halve_labels, axes=axes, fill=int(self.fill), xp=xp)
+        else:
+            halve = partial(halve_mean, axes=axes, nodata=self.fill if name == "labels" else NO_DATA, xp=xp)
+        while len(parts) < self.levels:
+            parts.append(halve(parts[-1]))
+        return parts
+
+    def _counts(self, labels: NDArray[Any]) -> tuple[int, ...]:
+        """Pixels per class; of a regression, pixels with a value."""
+        match self.plan.spec.head:
+            case "multiclass":
+                classes = self.plan.spec.out_channels
+                if classes <= FEW_CLASSES:
+                    return tuple(int(np.count_nonzero(labels == k)) for k in range(classes))
+                return tuple(np.bincount(labels.reshape(-1), minlength=int(self.fill) + 1)[:classes].tolist())
+            case "multilabel":
+                return tuple(int(np.count_nonzero(channel == 1)) for channel in labels)
+            case _:
+                return (int(np.count_nonzero(labels[0] == labels[0])),)  # NaN is no value, and not itself
+
+    def _to_device(self, hull: NDArray[Any]) -> Tensor:
+        native = np.require(hull, dtype=hull.dtype.newbyteorder("="), requirements=["C", "W"])
+        pixels = torch.from_numpy(self._spatial(native))
+        if self.device.startswith("cuda"):
+            return pixels.pin_memory().to(self.device, non_blocking=True)
+        return pixels
+
+    def _spatial(self, array: NDArray[Any]) -> NDArray[Any]:
+        """``array`` without its outer axes, which have one pixel in a block."""
+        lead = array.shape[: array.ndim - len(self.plan.image.shape)]
+        return array.reshape(lead + array.shape[array.ndim - self.dims :])
+
+
+def _wanted(tile: Tile, region: Box, valid: NDArray[np.bool_] | None) -> bool:
+    common = tile.write.intersect(region)
+    return valid is None or bool(valid[common.relative_to(region.start).slices].any())
+
+
+def _quantised(probabilities: Tensor, keep: Tensor | None) -> Tensor:
+    values = (probabilities.clamp(0, 1) * QUANTA).round().to(torch.uint8)
+    return values if keep is None else torch.where(keep, values, torch.full_like(values, NO_DATA))
+
+
+def _to_host(pixels: Any, outer: Sequence[int]) -> NDArray[Any]:
+    array = pixels.cpu().numpy() if isinstance(pixels, Tensor) else pixels
+    if array.dtype == np.int32:  # more classes than uint8 holds; torch computes little in uint16
+        array = array.astype(np.uint16)
+    return np.asarray(array.reshape(array.shape[0], *outer, *array.shape[1:]))

@@ -1,0 +1,116 @@
+"""Verify: whether a mask store holds what its ledger says. Reads checksums; computes only to repair."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from unet_batch.engine.hooks import Hooks
+from unet_batch.errors import DamageError
+from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.run import predict
+from unet_batch.store.journal import Entry, Status
+from unet_batch.store.ledger import Ledger
+from unet_batch.store.masks import Masks
+from unet_batch.tiling import Box
+
+READERS = 4
+
+Watch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        ok: every done block is as it was written (after the repair, if there was one).
+        checked: blocks compared.
+        bad_blocks: grid indices of blocks that differed or could not be read.
+        bad_levels: levels above those that blocks write, with what cannot be read of them.
+        repaired: whether they were computed again.
+    """
+
+    ok: bool
+    checked: int
+    bad_blocks: tuple[tuple[int, ...], ...]
+    bad_levels: tuple[str, ...]
+    repaired: bool = False
+
+
+def verify(
+    path: str | Path, *, repair: bool = False, hooks: Hooks = Hooks(), watch: Watch = lambda *_: None
+) -> Verification:
+    """Re-read every done block of the store at ``path`` and compare its checksum with the ledger's.
+
+    Args:
+        path: a mask store.
+        repair: compute bad blocks again from the image and checkpoints that the store names, and write the
+            coarse levels anew.
+        hooks: to watch the repair.
+        watch: called with blocks checked and blocks in all.
+
+    Raises:
+        MissingError, FormatError: no mask store there; for a repair, no image or checkpoint where it was.
+        StoreBusyError: a repair while a run writes the store.
+    """
+    found = _check(path, watch)
+    if found.ok or not repair:
+        return found
+    _repair(path, found.bad_blocks, hooks)
+    left = _check(path, watch)
+    return Verification(left.ok, left.checked, found.bad_blocks, found.bad_levels, repaired=True)
+
+
+def _check(path: str | Path, watch: Watch) -> Verification:
+    masks, ledger = Masks.open(path), Ledger.open(path)
+    done = [tuple(int(i) for i in index) for index in ledger.with_status(Status.DONE)]
+
+    def differs(index: tuple[int, ...]) -> bool:
+        try:
+            return masks.block_checksum(_block(masks, index)) != ledger.entry(index).checksum
+        except DamageError:
+            return True
+
+    bad = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for count, (index, is_bad) in enumerate(zip(done, pool.map(differs, done), strict=True), start=1):
+            if is_bad:
+                bad.append(index)
+            watch(count, len(done))
+    levels = tuple(_bad_levels(masks))
+    return Verification(not (bad or levels), len(done), tuple(bad), levels)
+
+
+def _bad_levels(masks: Masks) -> Iterator[str]:
+    """Damage in levels that no block wrote; their content is made from the others, so readable is right."""
+    for name, layer in masks.layers.items():
+        for level in range(layer.written_levels, len(layer.levels)):
+            try:
+                for box in layer.shards(level):
+                    layer.read(box, level)
+            except DamageError as error:
+                yield f"{name} level {level}: {error}"
+
+
+def _repair(path: str | Path, bad: tuple[tuple[int, ...], ...], hooks: Hooks) -> None:
+    masks = Masks.open(path)
+    provenance = masks.attributes["provenance"]
+    with Ledger.open(path, writable=True) as ledger:
+        for index in bad:
+            ledger.record(Entry(index, Status.PENDING))
+    if bad:
+        config = PredictConfig.model_validate(provenance["settings"])
+        predict(provenance["image"], path, provenance["models"], config, axes=_axes(masks), hooks=hooks)
+    else:
+        Masks.open(path, writable=True).finish()
+
+
+def _axes(masks: Masks) -> str:
+    return str(masks.attributes["plan"]["image"]["axes"])
+
+
+def _block(masks: Masks, index: tuple[int, ...]) -> Box:
+    start = tuple(i * b for i, b in zip(index, masks.layout.block, strict=True))
+    whole = Box(start, tuple(a + b for a, b in zip(start, masks.layout.block, strict=True)))
+    return whole.intersect(Box.of_shape(masks.layout.shape))

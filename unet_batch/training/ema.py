@@ -1,0 +1,41 @@
+"""EMA: weights that follow those in training with a delay (exponential moving average)."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """A copy of ``network`` whose parameters and batch norms' statistics are means over its steps.
+
+    The statistics of the last few small batches say little of the whole: they are averaged as the weights
+    are. The first steps count more than ``decay`` says, so that the random start is soon forgotten.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def follow(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after update number ``step`` (from 0)."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        means = [(own, other.detach()) for own, other in pairs if own.is_floating_point()]
+        torch._foreach_lerp_([own for own, _ in means], [other for _, other in means], weight)
+        for own, other in pairs:
+            if not own.is_floating_point():  # counts of batches
+                own.copy_(other)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights and buffers."""
+        return self.network.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from ``state``."""
+        self.network.load_state_dict(state)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
