@@ -183,7 +183,10 @@ def test_settings_that_cannot_be_meant_are_refused(values):
 
 
 def test_nothing_heavy_is_imported_for_settings():
-    script = "import sys, unet_batch.ingestion.config; print({'torch', 'zarr', 'tifffile', 'PIL'} & set(sys.modules))"
+    script = (
+        "import sys, unet_batch.ingestion.config; "
+        "print({'torch', 'zarr', 'tifffile', 'PIL'} & set(sys.modules))"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment

@@ -98,6 +98,6 @@ def test_a_typo_names_the_nearest_key(tmp_path):
 
 
 def test_reading_specs_and_scores_needs_no_torch():
-    modules = "spec, checkpoint, machine, header, metrics, normalise, reach, presets"
+    modules = "spec, checkpoint, machine, header, metrics, normalise, receptive_field, presets"
     program = f"import sys; from unet_batch.models import {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.worlds import noise, write_image, write_network
 from unet_batch.errors import InputError
-from unet_batch.prediction import trial
+from unet_batch.prediction import autotuner
 from unet_batch.prediction.autotuner import assume
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.estimate import Estimate, len_of_tiles
@@ -136,7 +136,7 @@ def test_the_tile_that_computes_least_is_assumed(world, shape, tile):
 def test_an_assumed_tile_leaves_every_worker_its_share_of_the_memory(world, monkeypatch):
     image = world[2] / "wide.zarr"
     create_array(image, ArrayLayout((40_000, 40_000), "uint8", (2048, 2048), (512, 512)))
-    monkeypatch.setattr(trial, "free_memory", lambda: 512 * 2**20)
+    monkeypatch.setattr(autotuner, "free_memory", lambda: 512 * 2**20)
     tiles = []
     for workers in (1, 8):
         config = PredictConfig(device="cpu", precision="fp32", workers=workers)

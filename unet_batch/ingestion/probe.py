@@ -1,7 +1,7 @@
 """A first reading in a child process, so that a hostile file can crash, hang or eat memory only there.
 
-`python -m unet_batch.ingestion.probe SRC CONFIG_JSON` is the child; `probe` starts it. It decodes small images
-wholly and of large ones the first and the last pixel. It writes nothing.
+`python -m unet_batch.ingestion.probe SRC CONFIG_JSON` is the child; `probe` starts it. It decodes small
+images wholly and of large ones the first and the last pixel. It writes nothing.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""ReceptiveField: how far a network looks past its output, and which input sizes are legal.
+"""The receptive field: how far a network looks past its output, and which input sizes are legal.
 
 Interval and size arithmetic on one axis; every spatial axis of these networks behaves alike. No torch.
 """
@@ -84,7 +84,7 @@ class Stages:
 
 
 def valid_receptive_field(stages: Stages) -> ReceptiveField:
-    """ReceptiveField of unpadded convolutions: ``multiple * k + c`` pixels go in and ``multiple * k + o`` come out.
+    """Unpadded convolutions: ``multiple * k + c`` pixels go in and ``multiple * k + o`` come out.
 
     Up-sampling that mixes neighbours is cropped by one pixel per side, so what it clamps at the edge is gone.
     """
@@ -96,7 +96,7 @@ def valid_receptive_field(stages: Stages) -> ReceptiveField:
 
 
 def same_receptive_field(stages: Stages) -> ReceptiveField:
-    """ReceptiveField of zero-padded convolutions: the widest interval over all phases, rounded up to ``multiple``."""
+    """Zero-padded convolutions: the widest interval over all phases, rounded up to ``multiple``."""
     step = stages.multiple
     spans = [_span(stages, phase, phase, level=0) for phase in range(step)]
     radius = max(max(phase - low, high - phase) for phase, (low, high) in enumerate(spans))

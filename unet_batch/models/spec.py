@@ -124,7 +124,7 @@ class ModelSpec(Config):
     def receptive_field(self) -> ReceptiveField:
         """Margin, legal input sizes and exactness of the network."""
         if self.architecture == "exported":
-            return self._given_reach()
+            return self._given_field()
         found = (
             valid_receptive_field(self._stages())
             if self.padding == "valid"
@@ -137,7 +137,7 @@ class ModelSpec(Config):
         """The smallest legal input, in pixels per axis, that gives at least ``output`` pixels."""
         return self.receptive_field().input_size(output)
 
-    def _given_reach(self) -> ReceptiveField:
+    def _given_field(self) -> ReceptiveField:
         return ReceptiveField(
             margin=self.margin or 0,
             multiple=self.multiple or 1,
@@ -197,7 +197,7 @@ class ModelSpec(Config):
         if self.margin is None:
             raise ValueError("an exported network needs `margin`: pixels per side that its output depends on")
         self._only_default(_UNET_KEYS)
-        reach = self._given_reach()
+        reach = self._given_field()
         if reach.remainder >= reach.multiple:
             raise ValueError(f"remainder {reach.remainder} must be below multiple {reach.multiple}")
         fixed = self.fixed_size

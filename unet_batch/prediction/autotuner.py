@@ -1,4 +1,4 @@
-"""Autotuner: what ``auto`` becomes for precision, backend, tile and batch, by running networks for some seconds.
+"""Autotuner: what ``auto`` becomes for precision, backend, tile and batch, found by running networks.
 
 Runs where the work will run: in the serial loop's process, on a Dask worker, or in a child of ``plan``.
 torch is imported only where something runs.

@@ -120,7 +120,7 @@ def _check_alike(first: str, spec: ModelSpec, other_path: str, other: ModelSpec)
                 f"{other_path}: `{key}` is {getattr(other, key)}, that of {first} is {getattr(spec, key)}; "
                 "an ensemble needs networks of one kind"
             )
-    if spec.receptive_field() != other.reach():
+    if spec.receptive_field() != other.receptive_field():
         raise InputError(f"{other_path}: another margin or tile size than {first}; run them one by one")
 
 

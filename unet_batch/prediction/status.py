@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_batch.engine import history
-from unet_batch.engine.progress_of_store import failures_of, pixels_of, state_of, sum_stages
+from unet_batch.engine.store_status import failures_of, pixels_of, state_of, sum_stages
 from unet_batch.errors import FormatError
 from unet_batch.prediction.plan import Plan
 from unet_batch.store.journal import Status as BlockStatus

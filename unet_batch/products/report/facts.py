@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.engine import history
-from unet_batch.engine.progress_of_store import failures_of, pixels_of, state_of, sum_stages
+from unet_batch.engine.store_status import failures_of, pixels_of, state_of, sum_stages
 from unet_batch.errors import InputError
 from unet_batch.products.scale import Scale
 from unet_batch.store.arrays import open_array
