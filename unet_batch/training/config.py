@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from unet_batch.config import Config
 from unet_batch.inference.views import Averaging
+from unet_batch.instances.config import InstanceRules
 from unet_batch.models.spec import ModelSpec
 from unet_batch.training.augment.config import AugmentConfig
 from unet_batch.training.data.config import DataConfig, SamplingConfig
@@ -99,18 +100,18 @@ class MembraneScores(Config):
     thresholds: tuple[Share, ...] = Field(default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), min_length=1)
 
 
-class InstanceScores(Config):
-    """Average precision of instances: connected parts of the interior, grown by watershed.
+class InstanceScores(InstanceRules):
+    """Average precision of instances, made of the predicted classes as ``unet-batch objects`` makes them.
+
+    ``smallest`` leaves instances out of the prediction, never of the truth.
 
     Attributes:
-        interior: name of the class whose connected parts are the seeds.
+        interior: name of the class whose connected pixels are the instances before they grow.
         background: name of the class that instances do not grow into.
-        smallest: instances of fewer pixels, once grown, are left out of what was found, never of the truth.
     """
 
     interior: str = "interior"
     background: str = "background"
-    smallest: int = Field(default=4, ge=1)
 
 
 class ValidationConfig(Config):

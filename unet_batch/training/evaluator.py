@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from unet_batch.errors import ConfigError
+from unet_batch.instances.labels import instances, without_small
 from unet_batch.models.spec import ModelSpec
 from unet_batch.training.config import ValidationConfig
 from unet_batch.training.data.region import Region
 from unet_batch.training.distributed import Ranks
 from unet_batch.training.metrics.classes import ClassTally
-from unet_batch.training.metrics.instances import INSTANCE_SCORES, InstanceTally, grown
+from unet_batch.training.metrics.instances import INSTANCE_SCORES, InstanceTally
 from unet_batch.training.metrics.membranes import MEMBRANE_SCORES, MembraneTally
 from unet_batch.training.metrics.regression import REGRESSION_SCORES, RegressionTally
 from unet_batch.training.tiled import Labelled, Tiled
@@ -106,16 +107,20 @@ class Evaluator:
         tally = InstanceTally()
         for place in self._parts(region):
             fill = region.stores.form.fill
-            true = self._grown(truth[place], int(fill), 1) if numbers is None else numbers[place]
-            tally.add(true, self._grown(found[place], int(fill), smallest))
+            true = self._labelled(truth[place], int(fill), 1) if numbers is None else numbers[place]
+            tally.add(true, self._labelled(found[place], int(fill), smallest))
         return tally
 
-    def _grown(self, labels: NDArray[Any], fill: int, smallest: int) -> NDArray[np.int32]:
+    def _labelled(self, classes: NDArray[Any], fill: int, smallest: int) -> NDArray[np.int32]:
+        """Numbers of the instances that ``objects`` would find in ``classes`` (*box)."""
         assert self.config.instances is not None
-        settings, names = self.config.instances, self.spec.classes
-        interior = labels == names.index(settings.interior)
-        foreground = (labels != names.index(settings.background)) & (labels != fill)
-        return grown(interior, foreground, smallest)
+        rules, names = self.config.instances, self.spec.classes
+        interior = classes == names.index(rules.interior)
+        border = ~interior & (classes != names.index(rules.background)) & (classes != fill)
+        labels, _ = instances(
+            interior.astype(np.uint16), border, connectivity=rules.connectivity, reach=rules.reach
+        )
+        return without_small(labels, smallest)
 
     def _parts(self, region: Region) -> Iterator[tuple[int, ...]]:
         """Places on the outer axes: of a stack of planes, each plane for itself."""

@@ -4,26 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
 from skimage.segmentation import watershed
 
 from tests.products.objects.test_partition import check_table, expected, found
 from tests.products.worlds import cells
-from unet_batch.products.objects.local import components, grow
 
 NAMES = ("background", "cell", "border")
-
-
-def distances(seeds, mask):
-    """Steps by faces through ``mask`` from each pixel to the nearest seed: plain search, layer by layer."""
-    steps, reached, count = np.where(seeds > 0, 0, -1), seeds > 0, 0
-    while True:
-        count += 1
-        wider = ndimage.binary_dilation(reached) & mask
-        if (wider == reached).all():
-            return steps
-        steps[wider & ~reached] = count
-        reached = wider | reached
 
 
 @settings(max_examples=8, deadline=None)
@@ -54,29 +40,3 @@ def test_they_are_those_of_a_watershed(tmp_path, shape):
     renamed = np.zeros(seeds.max() + 1, int)
     renamed[pairs[0]] = pairs[1]
     assert (renamed[flood] == numbers).mean() > 0.97
-
-
-def test_each_pixel_goes_to_a_nearest_interior():
-    labels = cells((80, 80), 2, 4)
-    seeds = components(np.where(labels == 1, 1, 0).astype("u2"), 1)
-    grown, _ = grow(seeds, np.where(labels == 1, 1, 0).astype("u2"), labels == 2, 100)
-    own = np.full(labels.shape, -1)
-    for one in range(1, seeds.max() + 1):
-        mine = distances(np.where(seeds == one, 1, 0), (labels == 2) | (seeds == one))
-        own = np.where(grown == one, mine, own)
-    nearest = distances(seeds, labels > 0)
-    np.testing.assert_array_equal(own[grown > 0], nearest[grown > 0])
-
-
-def test_growth_ends_at_the_reach():
-    classes = np.zeros((1, 20), "u2")
-    classes[0, 3] = 1
-    grown, kinds = grow(components(classes, 1), classes, np.ones(classes.shape, bool), 4)
-    assert (grown[0] > 0).nonzero()[0].tolist() == list(range(8))
-    np.testing.assert_array_equal(kinds, grown)
-
-
-def test_ties_go_to_the_pixel_that_comes_first():
-    classes = np.array([[1, 0, 1], [0, 0, 0], [1, 0, 1]], "u2")
-    grown, _ = grow(components(classes, 1), classes, np.ones(classes.shape, bool), 4)
-    assert grown.tolist() == [[1, 1, 2], [1, 1, 2], [3, 3, 4]]

@@ -1,9 +1,9 @@
-# Instances: grown from seeds, and matched, by cases counted by hand.
+# Instances matched with the true ones, by cases counted by hand.
 
 import numpy as np
 import pytest
 
-from unet_batch.training.metrics.instances import InstanceTally, grown, overlaps
+from unet_batch.training.metrics.instances import InstanceTally, overlaps
 
 
 def squares(*boxes, shape=(20, 20)):
@@ -18,36 +18,6 @@ def scores(*pairs):
     for truth, found in pairs:
         tally.add(truth, found)
     return tally.scores()
-
-
-def test_touching_objects_with_seeds_of_their_own_stay_apart():
-    foreground = np.zeros((9, 20), bool)
-    foreground[2:7, 2:18] = True
-    interior = np.zeros_like(foreground)
-    interior[3:6, 3:9] = interior[3:6, 11:17] = True
-    found = grown(interior, foreground, smallest=4)
-    assert found.max() == 2
-    assert ((found > 0) == foreground).all()
-    assert (found[2:7, 2:10] == found[4, 4]).all()
-    assert (found[2:7, 10:18] == found[4, 14]).all()
-
-
-def test_what_stays_small_is_noise_and_borders_without_a_seed_no_instance():
-    foreground = np.zeros((9, 20), bool)
-    foreground[1:3, 1:3] = foreground[5:8, 15:18] = foreground[1:5, 8:13] = True
-    interior = np.zeros_like(foreground)
-    interior[2, 2] = interior[2, 9] = True
-    kept = foreground & (np.arange(20) >= 8) & (np.arange(20) < 13)
-    assert (grown(interior, foreground, smallest=5) == kept).all()
-    assert grown(interior, foreground, smallest=4).max() == 2
-
-
-def test_volumes_grow_too():
-    interior = np.zeros((5, 9, 9), bool)
-    interior[2, 4, 4] = True
-    foreground = np.zeros_like(interior)
-    foreground[1:4, 2:7, 2:7] = True
-    assert (grown(interior, foreground, 1) == foreground).all()
 
 
 def test_overlaps_by_hand():

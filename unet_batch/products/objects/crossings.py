@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.objects.local import Labels
+from unet_batch.instances.labels import Labels
 
 Touches = NDArray[np.int64]
 """(N, 4): two local labels that meet, the direction, how often. They may prove to be one object elsewhere."""

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.objects.local import Labels
+from unet_batch.instances.labels import Labels
 
 Stored = dict[str, NDArray[np.int64]]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.objects.local import Classes, Labels
+from unet_batch.instances.labels import Classes, Labels
 
 Fragments = dict[str, NDArray[Any]]
 """Columns with one row per local label (1, 2, ...):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.objects.local import Classes, Labels, compact, components, grow
+from unet_batch.instances.labels import Classes, Labels, compact, instances
 from unet_batch.products.objects.plan import ObjectsPlan
 from unet_batch.store.layer import with_channels
 from unet_batch.store.masks import Masks
@@ -62,9 +62,8 @@ def label(masks: Masks, plan: ObjectsPlan, own: Box) -> Labelled | None:
     inside = seen.relative_to(read.start).slices[-plan.dims :]
     planes = []
     for classes, border in _planes(masks, plan, read):
-        labels, grown = components(classes, plan.connectivity), classes
+        labels, grown = instances(classes, border, connectivity=plan.connectivity, reach=plan.reach)
         if border is not None:
-            labels, grown = grow(labels, classes, border, plan.reach)
             labels, grown = compact(labels[inside]), grown[inside]
         planes.append(Plane(labels, grown, int(labels.max(initial=0))))
     return Labelled(tuple(planes), own.shape[-plan.dims :])

@@ -1,28 +1,13 @@
-"""Instances: made from classes by watershed, and their average precision. Planes or volumes."""
+"""Average precision of instances, in planes or volumes."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.sparse import coo_array
-from skimage.segmentation import watershed
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 INSTANCE_SCORES = (*(f"ap{round(100 * t)}" for t in THRESHOLDS), "mean_ap")
-
-
-def grown(interior: NDArray[np.bool_], foreground: NDArray[np.bool_], smallest: int) -> NDArray[np.int32]:
-    """Connected parts of ``interior``, grown over ``foreground``; those of fewer than ``smallest`` pixels go.
-
-    Foreground that touches no part is no instance. Both as for the objects that are made of predicted masks.
-    """
-    seeds, _ = ndimage.label(interior)
-    height = ndimage.distance_transform_edt(~interior)
-    found = watershed(height, seeds, mask=foreground | interior)  # type: ignore[no-untyped-call]  # untyped upstream
-    keep = np.bincount(found.ravel()) >= smallest
-    keep[0] = False
-    return np.asarray(np.where(keep, np.cumsum(keep), 0)[found], np.int32)
 
 
 def overlaps(truth: NDArray[np.integer], found: NDArray[np.integer]) -> NDArray[np.float64]:

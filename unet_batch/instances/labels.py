@@ -1,16 +1,21 @@
-"""Local labels: which pixels of a box belong together, as far as the box can see. Knows no blocks or files.
+"""Labels of instances: which pixels of a box belong together. Knows no blocks, stores or networks.
 
-Objects are sets of neighbouring pixels of one class. Border pixels join the object whose nearest pixel can
-be reached in the fewest steps by faces through the border class; among equally near pixels the first in
-raster order wins. So the answer for a pixel follows from its surroundings within the reach alone, which a
-flood by priority (skimage.segmentation.watershed) does not promise: there the order of the queue decides
-ties. Away from ties both agree.
+Instances are sets of neighbouring pixels of one class. Border pixels join the instance whose nearest pixel
+can be reached in the fewest steps by faces through the border class; among equally near pixels the first in
+raster order wins. So the label of a pixel follows from its surroundings within the reach alone, and blocks
+that are labelled apart agree. A flood by priority (skimage.segmentation.watershed) does not promise that:
+there the order of the queue decides ties. Away from ties both agree.
+
+    >>> import numpy as np
+    >>> row = np.array([[1, 2, 2, 2, 1, 0]])          # interior 1, border 2, background 0
+    >>> labels, _ = instances((row == 1).astype("u2"), row == 2, connectivity=1, reach=16)
+    >>> labels.tolist()
+    [[1, 1, 1, 2, 2, 0]]
 """
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,8 +34,37 @@ _NEIGHBOURS: dict[tuple[int, int], _Neighbours] = {
 _NOWHERE = np.iinfo(np.int64).max
 
 
+def instances(
+    classes: Classes, border: NDArray[np.bool_] | None, *, connectivity: int, reach: int
+) -> tuple[Labels, Classes]:
+    """Connected pixels of each class, grown into the border.
+
+    Args:
+        classes: (*box) numbers of classes from 1 on, 2-D or 3-D; 0 belongs to no instance.
+        border: (*box) pixels that belong to the nearest instance; None grows nothing.
+        connectivity: pixels are neighbours that differ by one step on at most so many axes.
+        reach: how many pixels an instance grows into the border.
+
+    Returns:
+        (*box) labels from 1 on, 0 where there is no instance, and the class of each pixel after growing.
+        Labels of pixels that lie ``reach`` or more away from the rim of the box do not depend on the box,
+        but for their numbers.
+    """
+    labels = components(classes, connectivity)
+    return (labels, classes) if border is None else grow(labels, classes, border, reach)
+
+
+def without_small(labels: Labels, smallest: int) -> Labels:
+    """``labels`` (*box) without those of fewer than ``smallest`` pixels, numbered from 1 without gaps."""
+    kept = np.bincount(labels.reshape(-1)) >= smallest
+    kept[0] = False
+    return np.asarray((np.cumsum(kept, dtype=np.int32) * kept)[labels], np.int32)
+
+
 def components(classes: Classes, connectivity: int) -> Labels:
     """Numbers from 1 on for the connected pixels of each class, 2-D or 3-D; 0 where the class is 0."""
+    import cc3d  # noqa: PLC0415 - an extra
+
     neighbours = _NEIGHBOURS[classes.ndim, min(connectivity, classes.ndim)]
     found = cc3d.connected_components(
         np.ascontiguousarray(classes), connectivity=neighbours, out_dtype=np.uint32
@@ -78,10 +112,7 @@ def _taken(open_: NDArray[np.bool_], around: Sequence[NDArray[np.int64]]) -> NDA
 
 def compact(labels: Labels) -> Labels:
     """The same partition with numbers from 1 on and none left out."""
-    seen = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    seen[labels.reshape(-1)] = 1
-    seen[0] = 0
-    return (np.cumsum(seen, dtype=np.int32) * seen)[labels]
+    return without_small(labels, 1)
 
 
 def _carried(

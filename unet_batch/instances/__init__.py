@@ -1,0 +1,1 @@
+"""instances: from classes of pixels to numbered objects, alike in validation and in products."""
