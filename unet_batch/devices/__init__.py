@@ -1,0 +1,1 @@
+"""Devices: one small protocol in front of CUDA, the CPU and a simulated device."""
