@@ -22,6 +22,9 @@ with code 2 (75, not now, for UnfinishedError and StoreBusyError); no traceback 
 of theirs.
 """
 
+import errno
+import re
+
 
 class UnetBatchError(Exception):
     """Base of all errors of this package."""
@@ -85,3 +88,30 @@ class ClusterError(UnetBatchError, RuntimeError):
 
 class UnfinishedError(UnetBatchError, RuntimeError):
     """Work that ended early without losing anything; run again, it goes on."""
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """The kind of an error and its text, in one line of at most about ``limit`` characters."""
+    text = " ".join(str(error).split())[:limit]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+_WRITE_FAULTS = {
+    errno.ENOSPC: "the disk or quota is full; free space and start again",
+    errno.EACCES: "not writable; ask for write permission or choose another output",
+    errno.ENAMETOOLONG: "the name is too long for the file system; choose a shorter one",
+    errno.EEXIST: "a file is in the way; remove it or choose another output",
+    errno.ENOTEMPTY: "a folder is in the way; remove it or choose another output",
+    errno.ENOENT: "its folder does not exist; make it or choose another output",
+}
+_WRITE_FAULTS |= {errno.EDQUOT: _WRITE_FAULTS[errno.ENOSPC], errno.EROFS: _WRITE_FAULTS[errno.EACCES]}
+_WRITE_FAULTS |= {errno.EPERM: _WRITE_FAULTS[errno.EACCES], errno.ENOTDIR: _WRITE_FAULTS[errno.EEXIST]}
+_WRITE_FAULTS |= {errno.EISDIR: _WRITE_FAULTS[errno.ENOTEMPTY]}
+
+
+def write_fault(error: Exception) -> str:
+    """Why a place cannot be written, with the cure: what follows ``PLACE:`` in an OutputError."""
+    told = re.search(r"\bos error (\d+)", str(error))  # zarrs reports the system's error as text only
+    code = int(told[1]) if told else getattr(error, "errno", None) or 0
+    rest = f"cannot be written ({one_line(error)}); check the disk or choose another output"
+    return _WRITE_FAULTS.get(code, rest)

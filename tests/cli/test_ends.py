@@ -104,7 +104,7 @@ def test_outputs_that_are_in_the_way(desk, refused):
     assert "the folder no/such does not exist" in refused(predict, out="no/such/out.zarr")
     assert "add --overwrite" in refused(call, "ingest", "rgb.png", "image.zarr")
     assert "no mask store of this program" in refused(predict, out="image.zarr")
-    assert "choose another place" in refused(call, "model", "new", "spec.yaml", "folder")
+    assert "a folder is in the way" in refused(call, "model", "new", "spec.yaml", "folder")
 
 
 @pytest.mark.parametrize("run", [predict, lambda out: call("ingest", "rgb.png", out)])

@@ -4,7 +4,6 @@ Nothing else carries addresses or keys. Both files are readable by their owner a
 """
 
 import json
-import os
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 from distributed import Security
 
-from unet_batch.errors import ConfigError, FormatError, MissingError, OutputError
+from unet_batch.atomic import atomic_write
+from unet_batch.errors import ConfigError, FormatError, MissingError
 
 OWN = "unet_batch"  # our part of a file whose other keys are Dask's
 
@@ -94,12 +94,4 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.unlink(missing_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
-            file.write(text)
-        beside.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+    atomic_write(path, text, mode=0o600)

@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from unet_batch.atomic import atomic_write
 from unet_batch.schedule.events import Event
-from unet_batch.store.group import replace_text
 from unet_batch.store.io_errors import writing
 
 FILE = Path("ledger") / "runs.jsonl"
@@ -91,8 +91,7 @@ def append(store: str, record: RunRecord) -> None:
 
 def announce(store: str, record: RunRecord) -> None:
     """Let others see a run that goes on."""
-    with writing(str(Path(store) / NOW)):
-        replace_text(Path(store) / NOW, json.dumps(asdict(record)))
+    atomic_write(Path(store) / NOW, json.dumps(asdict(record)), fsync=False)
 
 
 def withdraw(store: str) -> None:

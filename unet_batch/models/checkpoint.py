@@ -5,13 +5,12 @@
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from unet_batch.atomic import atomic_write
 from unet_batch.config import validate
-from unet_batch.errors import CheckpointError, ConfigError, MissingError, OutputError, SpecError
+from unet_batch.errors import CheckpointError, ConfigError, MissingError, SpecError
 from unet_batch.models.header import Header, read_header
 from unet_batch.models.spec import ModelSpec
 
@@ -52,7 +51,7 @@ def save_checkpoint(
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     Header(path, {}, shapes).check_shapes(shapes_of(spec))
     metadata = {"format": FORMAT, "spec": spec.model_dump_json(), "card": json.dumps(card or {})}
-    _write_renamed(path, save(tensors, metadata))
+    atomic_write(path, save(tensors, metadata))
 
 
 def load_checkpoint(path: Path) -> tuple["nn.Module", ModelSpec]:
@@ -201,17 +200,3 @@ def _check_finite(path: Path, tensors: dict[str, "Tensor"]) -> None:
             raise CheckpointError(
                 f"{path}: {key} holds NaN or infinite weights; train again or go back a step"
             )
-
-
-def _write_renamed(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

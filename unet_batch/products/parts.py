@@ -1,6 +1,5 @@
 """Parts: what blocks found, one file of arrays each, until it is joined. Knows not what they mean."""
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.atomic import atomic_file
 from unet_batch.errors import DamageError
 from unet_batch.store.io_errors import writing
 
@@ -28,15 +28,10 @@ class Parts:
             OutputError: a full disk, no permission.
         """
         path = self._path(number)
-        scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
         with writing(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with scratch.open("wb") as file:
-                    np.savez(file, allow_pickle=False, **arrays)
-                scratch.replace(path)
-            finally:
-                scratch.unlink(missing_ok=True)
+            with atomic_file(path, fsync=False) as file:
+                np.savez(file, allow_pickle=False, **arrays)
 
     def read(self, number: int, names: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
         """The arrays of a block, or those of them whose names begin with one of ``names``.

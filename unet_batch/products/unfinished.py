@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unet_batch.atomic import atomic_write
 from unet_batch.config import Config
 from unet_batch.errors import (
     DamageError,
@@ -22,7 +23,6 @@ from unet_batch.errors import (
     UnetBatchError,
 )
 from unet_batch.products.parts import Parts
-from unet_batch.store.group import replace_text
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import FOLDER, Ledger
@@ -91,7 +91,7 @@ def unfinished(out: Path, plan: Config, counts: tuple[int, ...]) -> Iterator[Unf
     else:
         with writing(str(folder)):
             folder.mkdir(exist_ok=True)
-            replace_text(folder / _PLAN, plan.model_dump_json(indent=1))
+            atomic_write(folder / _PLAN, plan.model_dump_json(indent=1))
     ledger = _ledger(folder, counts)
     try:
         with ledger:

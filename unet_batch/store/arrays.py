@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, StorePath
 
-from unet_batch.errors import DamageError, FormatError, OutputError
+from unet_batch.errors import DamageError, FormatError, OutputError, one_line
 from unet_batch.store.cache import ChunkCache, ReadCount, read_through
-from unet_batch.store.io_errors import is_local, one_line, reading_metadata, writing
+from unet_batch.store.io_errors import is_local, reading_metadata, writing
 from unet_batch.store.layout import ArrayLayout, codecs
 from unet_batch.store.pipeline import default_threads, opened, uses_zarrs, zarrs_reads
 from unet_batch.tiling.box import Box

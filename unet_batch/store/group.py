@@ -2,12 +2,12 @@
 
 import json
 import re
-import uuid
 from pathlib import Path
 from typing import Any
 
 import zarr
 
+from unet_batch.atomic import atomic_write
 from unet_batch.errors import MissingError, OutputError
 from unet_batch.store.arrays import Location
 from unet_batch.store.io_errors import is_local, reading_metadata, writing
@@ -38,7 +38,7 @@ def write_group(path: str, attributes: dict[str, Any]) -> None:
             return
         Path(path).mkdir(parents=True, exist_ok=True)
         text = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=1)
-        replace_text(Path(path) / "zarr.json", text)
+        atomic_write(Path(path) / "zarr.json", text)
 
 
 def write_scalar(path: str, attributes: dict[str, Any]) -> None:
@@ -53,16 +53,6 @@ def write_scalar(path: str, attributes: dict[str, Any]) -> None:
             attributes=attributes,
             overwrite=True,
         )
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it into it."""
-    scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def refuse_occupied(path: str) -> None:

@@ -1,11 +1,10 @@
 """The one place where errors of zarr and of the file system become errors that a person can act on."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unet_batch.errors import FormatError, MissingError, OutputError, UnetBatchError
+from unet_batch.errors import FormatError, MissingError, OutputError, UnetBatchError, one_line, write_fault
 
 
 @contextmanager
@@ -40,28 +39,9 @@ def writing(where: str) -> Iterator[None]:
     except (UnetBatchError, MemoryError):
         raise
     except Exception as error:
-        raise OutputError(f"{where}: {_write_fault(where, error)}") from error
+        raise OutputError(f"{where}: {write_fault(error)}") from error
 
 
 def is_local(where: str) -> bool:
     """Whether ``where`` is a path of this machine's file system and not a URL."""
     return "://" not in where
-
-
-def one_line(error: BaseException, limit: int = 200) -> str:
-    """What an error says, with its kind, in one line of bounded length."""
-    text = " ".join(str(error).split())[:limit]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _write_fault(where: str, error: Exception) -> str:
-    text = str(error)
-    code = error.errno if isinstance(error, OSError) else None
-    # zarrs reports the system's error as text only.
-    if code in {errno.ENOSPC, errno.EDQUOT} or "os error 28" in text or "os error 122" in text:
-        return "the disk or quota is full; free space and start again"
-    if code in {errno.EACCES, errno.EPERM, errno.EROFS} or "os error 13" in text or "os error 30" in text:
-        return "not writable; ask for write permission or choose another output"
-    if code in {errno.ENOTDIR, errno.EEXIST} and is_local(where):
-        return "a file is in the way; remove it or choose another output"
-    return f"cannot be written ({one_line(error)}); check the disk or choose another output"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 
-from unet_batch.store.group import replace_text
+from unet_batch.atomic import atomic_write
 from unet_batch.store.io_errors import writing
 
 
@@ -70,8 +70,7 @@ class Journal:
 
     def empty(self) -> None:
         """Begin anew, by renaming an empty file into place."""
-        with writing(str(self.file)):
-            replace_text(self.file, "")
+        atomic_write(self.file, "")
         self.close()
 
     def close(self) -> None:

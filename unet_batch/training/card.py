@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from unet_batch.atomic import atomic_write
 from unet_batch.training.data.region import Region
-from unet_batch.training.files import renamed
 from unet_batch.training.job import Job
 
 _NAMED = 6
@@ -49,8 +49,7 @@ def make_card(job: Job, step: int, scores: dict[str, dict[str, float]]) -> dict[
 def write_page(checkpoint: Path, card: dict[str, Any]) -> Path:
     """The card as Markdown beside ``checkpoint``."""
     path = checkpoint.with_suffix(".md")
-    with renamed(path) as temporary:
-        temporary.write_text(page(checkpoint.name, card), encoding="utf-8")
+    atomic_write(path, page(checkpoint.name, card))
     return path
 
 

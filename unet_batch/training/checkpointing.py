@@ -2,10 +2,10 @@
 
 import shutil
 
+from unet_batch.atomic import atomic_path
 from unet_batch.models.checkpoint import save_checkpoint
 from unet_batch.training.card import make_card, write_page
 from unet_batch.training.evaluator import Scores, merit
-from unet_batch.training.files import renamed
 from unet_batch.training.job import Job
 
 
@@ -21,7 +21,7 @@ def keep(job: Job, scores: Scores) -> None:
     card = make_card(job, standing.step, {"validation": scores})
     save_checkpoint(job.folder.last, job.judged, job.spec, card, job.config.run.stored_as)
     if best:
-        with renamed(job.folder.best) as temporary:
+        with atomic_path(job.folder.best) as temporary:
             shutil.copyfile(job.folder.last, temporary)
         write_page(job.folder.best, card)
 

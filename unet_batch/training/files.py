@@ -1,14 +1,14 @@
-"""The files of a run: where they lie, and writing them beside their place and renaming them into it."""
+"""The files of a training run: where they lie, and the lock on their folder."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unet_batch.errors import OutputError
+from unet_batch.atomic import atomic_write, sweep
+from unet_batch.store.io_errors import writing
 from unet_batch.store.lock import DriverLock
 
 
@@ -81,42 +81,16 @@ class RunFolder:
             OutputError: it cannot be written.
             StoreBusyError: another run writes it.
         """
-        with writing(self.root):
+        with writing(str(self.root)):
             self.root.mkdir(parents=True, exist_ok=True)
         lock = DriverLock.acquire(self.root / ".run" / "lock")
         try:
+            sweep(self.root)
             yield
         finally:
             lock.release()
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What the file system refuses, as an OutputError about ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); free space, or choose another run.out"
-        ) from None
-
-
-@contextmanager
-def renamed(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it is flushed to the disk and takes its place at the end."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with writing(path):
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """``values`` at ``path``, whole or not at all."""
-    with renamed(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+    atomic_write(path, json.dumps(values, indent=2, default=str) + "\n")

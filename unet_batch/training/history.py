@@ -6,8 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from unet_batch.atomic import atomic_path
 from unet_batch.errors import FormatError
-from unet_batch.training.files import renamed, writing
+from unet_batch.store.io_errors import writing
 
 Row = dict[str, float]
 
@@ -24,9 +25,9 @@ class History:
     def __init__(self, path: Path, board: Path, scores: Sequence[str], step: int) -> None:
         self.path, self.columns = path, [*STEP_COLUMNS, *scores]
         kept = [row for row in read_history(path) if row["step"] <= step] if path.exists() else []
-        with renamed(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             _writer(file, self.columns, header=True).writerows(_text(row) for row in kept)
-        with writing(path):
+        with writing(str(path)):
             self._file = path.open("a", newline="", encoding="utf-8")
         self._rows = _writer(self._file, self.columns, header=False)
         self._board = _open_board(board, step)
@@ -34,7 +35,7 @@ class History:
     def add(self, row: Mapping[str, float]) -> None:
         """One step; ``row`` has its ``step`` and any of the other columns."""
         step = int(row["step"])
-        with writing(self.path):
+        with writing(str(self.path)):
             self._rows.writerow(_text(row))
         if step % _FLUSH_EVERY == 0 or len(row) > len(STEP_COLUMNS):
             self.flush()
@@ -46,12 +47,12 @@ class History:
 
     def flush(self) -> None:
         """Hand what was added to the file system."""
-        with writing(self.path):
+        with writing(str(self.path)):
             self._file.flush()
 
     def close(self) -> None:
         """Write what is left."""
-        with writing(self.path):
+        with writing(str(self.path)):
             self._file.close()
         if self._board is not None:
             self._board.close()

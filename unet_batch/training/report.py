@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
+from unet_batch.atomic import atomic_path
 from unet_batch.tiling import Box
 from unet_batch.training.data.region import Region
-from unet_batch.training.files import renamed
 from unet_batch.training.history import STEP_COLUMNS, read_history
 from unet_batch.training.job import Job
 
@@ -119,5 +119,5 @@ def _smooth(values: Sequence[float]) -> NDArray[np.float64]:
 
 def _save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
-    with renamed(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import yaml
 
+from unet_batch.atomic import atomic_write
 from unet_batch.errors import FormatError
 from unet_batch.models.checkpoint import load_checkpoint, read_card, save_checkpoint
 from unet_batch.training.card import write_page
 from unet_batch.training.config import TrainConfig
 from unet_batch.training.distributed import Ranks, joined
 from unet_batch.training.evaluator import Scores, score_names
-from unet_batch.training.files import RunFolder, renamed, write_json
+from unet_batch.training.files import RunFolder, write_json
 from unet_batch.training.history import History
 from unet_batch.training.hooks import Hooks, Progress
 from unet_batch.training.job import Job, prepare
@@ -83,9 +84,8 @@ def _history(job: Job) -> Iterator[History | None]:
     if not job.ranks.first:
         yield None
         return
-    with renamed(job.folder.settings) as temporary:
-        settings = job.config.model_dump(mode="json", by_alias=True)
-        temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    settings = job.config.model_dump(mode="json", by_alias=True)
+    atomic_write(job.folder.settings, yaml.safe_dump(settings, sort_keys=False))
     names = score_names(job.config.validation, job.spec)
     with History(job.folder.metrics, job.folder.board, names, job.standing.step) as history:
         yield history

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unet_batch.errors import OutputError
+from unet_batch.atomic import atomic_path
 from unet_batch.models.spec import ModelSpec
 from unet_batch.store.ome import class_colours
 from unet_batch.training.data.form import LabelForm
@@ -125,11 +125,5 @@ def _fill(spec: ModelSpec) -> int:
 
 def _write(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
-    scratch = path.with_name(f"{path.name}.partial")
-    try:
+    with atomic_path(path, fsync=False) as scratch:
         figure.savefig(scratch, format="png", dpi=100)
-        scratch.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another output") from error
-    finally:
-        scratch.unlink(missing_ok=True)

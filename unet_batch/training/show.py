@@ -4,11 +4,12 @@ from pathlib import Path
 
 from unet_batch.errors import MissingError
 from unet_batch.models.device import resolve_device
+from unet_batch.store.io_errors import writing
 from unet_batch.training.augment.augment import Augment
 from unet_batch.training.config import TrainConfig
 from unet_batch.training.data.loader import Loader
 from unet_batch.training.data.sources import open_sources
-from unet_batch.training.files import RunFolder, writing
+from unet_batch.training.files import RunFolder
 from unet_batch.training.network import spec_of
 
 
@@ -25,7 +26,7 @@ def show_batch(config: TrainConfig, count: int) -> Path:
             raise
         raise MissingError("matplotlib is not installed; run `pip install unet-batch[train]`") from None
     folder = RunFolder(Path(config.run.out))
-    with writing(folder.root):
+    with writing(str(folder.root)):
         folder.root.mkdir(parents=True, exist_ok=True)
     sources = open_sources(config.data, spec_of(config.model), folder.index)
     with Loader(sources, config.sampling, config.augment, count) as loader:

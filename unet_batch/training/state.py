@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from unet_batch.atomic import atomic_path
 from unet_batch.errors import CheckpointError, PlanMismatchError
 from unet_batch.models.spec import ModelSpec
-from unet_batch.training.files import renamed
+from unet_batch.store.io_errors import writing
 from unet_batch.training.step import Step
 
 FORMAT = "unet_batch/training/1"
@@ -67,7 +68,7 @@ def save_state(
         "scaler": step.scaler.state_dict(),
         "average": None if step.average is None else step.average.state_dict(),
     }
-    with renamed(path) as temporary:
+    with writing(str(path)), atomic_path(path) as temporary:
         torch.save(values, temporary)
 
 

@@ -1,8 +1,11 @@
 """Areas per class and zone, by blocks, against the whole raster; against a reference; and from the ledger."""
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +22,7 @@ from unet_batch.products.evaluate import evaluate
 from unet_batch.products.stats import block
 from unet_batch.products.stats.config import StatsConfig
 from unet_batch.products.stats.run import stats
+from unet_batch.products.stats.table import write
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
@@ -228,3 +232,16 @@ def test_the_program(tmp_path, masks, monkeypatch):
     assert "µm²" in answer.out
     assert len(call("stats", "masks", "b.parquet", "--json", "-q").json["rows"]) == 3
     assert "no such file" in call("stats", "masks", "c.csv", "--zones", "none").refusal
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_table_is_there_whole_or_not_at_all(tmp_path, monkeypatch, name):
+    def torn(_, place):
+        (place.open("wb") if isinstance(place, Path) else place).write(b"torn")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pa.csv, "write_csv", torn)
+    monkeypatch.setattr(pa.parquet, "write_table", torn)
+    with pytest.raises(OutputError, match="disk or quota is full"):
+        write(tmp_path / name, [{"class": "a", "pixels": 1}])
+    assert not list(tmp_path.iterdir())

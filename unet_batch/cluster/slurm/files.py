@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from unet_batch.errors import MissingError, OutputError
+from unet_batch.atomic import atomic_write
+from unet_batch.errors import MissingError, OutputError, write_fault
 
 NAMES = (
     "job.sh",
@@ -38,12 +39,12 @@ def copy_files(target: Path) -> list[Path]:
     source, written = sbatch_files(), []
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for name in NAMES:
-            if not (target / name).exists():
-                (target / name).write_bytes((source / name).read_bytes())
-                written.append(target / name)
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror}); choose another folder") from None
+        raise OutputError(f"{target}: {write_fault(error)}") from None
+    for name in NAMES:
+        if not (target / name).exists():
+            atomic_write(target / name, (source / name).read_bytes())
+            written.append(target / name)
     return written
 
 

@@ -1,13 +1,13 @@
 """A job's folder: log, scheduler file, key, settings, what was submitted. Found again by the job's number."""
 
 import json
-import os
 import secrets
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from unet_batch.atomic import atomic_path
 from unet_batch.cluster.rendezvous import write_private
 from unet_batch.errors import OutputError
 
@@ -76,9 +76,8 @@ def register(folder: Path, number: int) -> None:
     numbers = folder.parent / NUMBERS
     with suppress(OSError):  # logs are then found as long as SLURM remembers the job
         numbers.mkdir(exist_ok=True)
-        beside = numbers / f".{number}.{os.getpid()}"
-        beside.symlink_to(Path("..") / folder.name)
-        beside.replace(numbers / str(number))
+        with atomic_path(numbers / str(number), fsync=False) as link:
+            link.symlink_to(Path("..") / folder.name)
 
 
 def find(root: Path, number: str) -> Path | None:

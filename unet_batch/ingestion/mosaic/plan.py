@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from unet_batch.atomic import atomic_write
 from unet_batch.config import Config
 from unet_batch.errors import FormatError
 from unet_batch.ingestion.layout import COUNT, count_layout, fill_of
@@ -15,7 +16,6 @@ from unet_batch.ingestion.mosaic.config import Rule
 from unet_batch.ingestion.mosaic.scene import Scene
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
-from unet_batch.store.group import replace_text
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.tiling import Grid
@@ -112,7 +112,7 @@ class MosaicPlan(Config):
         """Keep the plan in ``store``."""
         path = Path(store) / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, self.model_dump_json())
+        atomic_write(path, self.model_dump_json())
 
     @classmethod
     def read_from(cls, store: str) -> "MosaicPlan | None":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import unet_batch
+from unet_batch.atomic import atomic_write, publish
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.hooks import Hooks, Progress
 from unet_batch.errors import OutputError
@@ -113,8 +114,8 @@ def _publish(product: Product, place: Workplace, out: Path, kind: str, hooks: Ho
         sidecar = out.with_name(f"{out.name}.aux.xml")
         sidecar.unlink(missing_ok=True)
         if joined.sidecar:
-            sidecar.write_text(joined.sidecar, encoding="utf-8")
-        target.replace(out)
+            atomic_write(sidecar, joined.sidecar)
+        publish(target, out)
     place.discard()
     return joined
 

@@ -1,11 +1,11 @@
 """A file that is there only when it is whole: written beside its place and renamed into it."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from unet_batch.atomic import atomic_file
 from unet_batch.store.io_errors import writing
 
 
@@ -16,11 +16,5 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: a full disk, no permission.
     """
-    scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    with writing(str(path)):
-        try:
-            with scratch.open("wb") as file:
-                yield file
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+    with writing(str(path)), atomic_file(path, fsync=False) as file:
+        yield file

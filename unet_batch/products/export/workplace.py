@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unet_batch.atomic import atomic_write
 from unet_batch.engine.hooks import Hooks, Progress
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.errors import DamageError, MissingError, OutputError
 from unet_batch.schedule.events import Event, Executor, Work
-from unet_batch.store.group import replace_text
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
@@ -51,7 +51,7 @@ class Workplace:
             elif folder.exists() and not folder.is_dir():
                 raise OutputError(f"{folder}: a file is in the way; remove it")
             folder.mkdir(exist_ok=True)
-            replace_text(folder / _REQUEST, json.dumps({"digest": digest, "request": json.loads(text)}))
+            atomic_write(folder / _REQUEST, json.dumps({"digest": digest, "request": json.loads(text)}))
         return cls(folder)
 
     def run(self, passes: Sequence[Pass], execute: Executor, hooks: Hooks) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_batch.atomic import publish
 from unet_batch.engine.hooks import Hooks
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.engine.worker_pool import WorkerPool
@@ -125,7 +126,7 @@ class _Job:
             numbers = work.parts("numbers").folder
             if not self.store.fill(self.masks.path, numbers, blocks, workers.execute, hooks):
                 return self._result({}, finished=False)
-        table.replace(self.out)
+        publish(table, self.out)
         return self._result(counts)
 
     def _find(self, work: Unfinished) -> FindWork:

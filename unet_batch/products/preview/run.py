@@ -6,12 +6,12 @@ from pathlib import Path
 
 from PIL import Image as Pillow
 
+from unet_batch.atomic import atomic_file
 from unet_batch.products.preview import picture
 from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.products.preview.frame import framed
 from unet_batch.products.preview.scene import Scene
 from unet_batch.products.unfinished import check_output
-from unet_batch.store.io_errors import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,6 @@ def preview(
     if settings.frame:
         size, unit = scene.scale()
         result = framed(result, scene.extent[1] * size, unit, picture.legend(scene))
-    scratch = path.with_name(f"{path.name}.partial")
-    with writing(str(path)):
-        result.save(scratch, format="png")
-        scratch.replace(path)
+    with atomic_file(path) as file:
+        result.save(file, format="png")
     return Preview(str(path), result.width, result.height, factor)

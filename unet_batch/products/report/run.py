@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from unet_batch.atomic import atomic_write
 from unet_batch.products.report import pictures
 from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.facts import Facts
 from unet_batch.products.report.page import page
 from unet_batch.products.unfinished import check_output
-from unet_batch.store.group import replace_text
-from unet_batch.store.io_errors import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,5 @@ def report(masks: str | Path, out: str | Path, config: ReportConfig | None = Non
     facts = Facts.gather(masks)
     title = settings.title or Path(facts.masks.path).absolute().name
     text = page(facts, title, list(pictures.shown(facts, settings)), pictures.legend(facts))
-    with writing(str(path)):
-        replace_text(path, text)
+    atomic_write(path, text)
     return Report(str(path), facts.state, len(text.encode()))

@@ -64,7 +64,7 @@ def stats(
     check_output(path, (".csv", ".parquet"))
     counted = None if zones or reference else _from_ledger(opened, plan)
     if counted is not None:
-        return _written(opened, plan, path, path, counted)
+        return _written(opened, plan, path, counted)
     work = CountWork(plan, str(masks), _text(reference), _text(zones), "")
     polygons = work.tools.zones
     with unfinished(path, plan, plan.grid.counts) as job, crew(settings, prod(plan.shape)) as workers:
@@ -74,7 +74,7 @@ def stats(
         if not job.whole:
             return Stats(str(path), [], finished=False)
         counted = _summed(plan, job, None if polygons is None else polygons.names)
-        return _written(opened, plan, job.folder / f"table{path.suffix}", path, counted)
+        return _written(opened, plan, path, counted)
 
 
 def _plan(
@@ -126,11 +126,10 @@ def _summed(plan: StatsPlan, job: Unfinished, names: tuple[str, ...] | None) -> 
     return Counted(names, counts, sizes)
 
 
-def _written(masks: Masks, plan: StatsPlan, scratch: Path, out: Path, counted: Counted) -> Stats:
+def _written(masks: Masks, plan: StatsPlan, out: Path, counted: Counted) -> Stats:
     dims = masks.layout.dims
     found = rows(plan, counted, dims, Scale.of(masks).unit_of(dims))
-    write(scratch, found)
-    scratch.replace(out)
+    write(out, found)
     return Stats(str(out), found, finished=True)
 
 

@@ -11,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from unet_batch.atomic import atomic_file
 from unet_batch.models.metrics import scores
 from unet_batch.products.stats.plan import StatsPlan
 from unet_batch.store.io_errors import writing
@@ -57,13 +58,17 @@ def rows(plan: StatsPlan, counted: Counted, dims: int, unit: str) -> list[Row]:
 
 
 def write(path: Path, found: list[Row]) -> None:
-    """Write rows to ``path``, CSV or Parquet by its ending."""
+    """Write rows to ``path``, CSV or Parquet by its ending, whole or not at all.
+
+    Raises:
+        OutputError: a full disk, no permission.
+    """
     table = pa.Table.from_pylist(found)
-    with writing(str(path)):
+    with writing(str(path)), atomic_file(path) as file:
         if path.suffix == ".csv":
-            pa.csv.write_csv(table, path)
+            pa.csv.write_csv(table, file)
         else:
-            pa.parquet.write_table(table, path)
+            pa.parquet.write_table(table, file)
 
 
 def _agreement(plan: StatsPlan, matrix: NDArray[np.int64], value: int) -> Row:

@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-import os
-import uuid
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from unet_batch.errors import InputError, OutputError
+from unet_batch.atomic import atomic_file
+from unet_batch.errors import InputError
+from unet_batch.store.io_errors import writing
 from unet_batch.training.data.occupancy import Cells
 from unet_batch.training.data.region import Region
 from unet_batch.training.data.scan import scanned
@@ -83,15 +83,9 @@ def _keep(file: Path | None, cells: Cells) -> None:
     """Write beside the place and rename: other ranks may be reading, or writing the same."""
     if file is None:
         return
-    scratch = file.with_name(f"{file.stem}.{os.getpid()}.{uuid.uuid4().hex}.partial")
-    try:
+    with writing(str(file)):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as out:
-            np.savez_compressed(
-                out, extent=np.asarray(cells.extent), index=cells.index, counts=cells.counts.astype(np.uint32)
-            )
-        scratch.replace(file)
-    except OSError as error:
-        raise OutputError(f"{file}: cannot be written ({error.strerror}); choose another output") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+    with atomic_file(file, fsync=False) as out:
+        np.savez_compressed(
+            out, extent=np.asarray(cells.extent), index=cells.index, counts=cells.counts.astype(np.uint32)
+        )
