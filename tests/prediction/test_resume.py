@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.kept import keep
 from tests.worlds import noise, shard_hashes, write_image, write_network
 from unet_batch.engine.hooks import Hooks
 from unet_batch.errors import OutputError, PlanMismatchError, StoreBusyError
@@ -253,13 +253,7 @@ def test_killed_drivers_and_workers(world, tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_fifty_kills(world, tmp_path, monkeypatch):
-    benchmarks = Path(__file__).parents[2] / "benchmarks"
-    monkeypatch.syspath_prepend(str(benchmarks))
-    from machine import facts
-
+def test_fifty_kills(world, tmp_path):
     began = time.monotonic()
     counts = campaign(world, tmp_path, kills=50, seed=2)
-    found = {**counts, "bytes_equal": True, "seconds": round(time.monotonic() - began)}
-    report = {"benchmark": "kills", **facts(), **found}
-    (benchmarks / "results" / "kills.json").write_text(json.dumps(report, indent=2) + "\n")
+    keep("kills", **counts, bytes_equal=True, seconds=round(time.monotonic() - began))

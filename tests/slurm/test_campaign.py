@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from tests.cli.program import call, settings
+from tests.kept import keep
 from tests.slurm.conftest import ENDS
-from tests.slurm.kept import keep
 from tests.worlds import noise, shard_hashes, write_image, write_network
 from unet_batch.engine import history
 
@@ -81,6 +81,7 @@ def test_a_limit_of_one_minute_on_three_minutes_of_work(desk, work):
     assert killed == 0, "it left before the limit each time"
     assert restarts(desk, job) >= 2
     keep(
+        "slurm",
         "time_limit",
         **told,
         restarts=restarts(desk, job),
@@ -109,7 +110,7 @@ def test_start_up(desk, work):
             "slurm_waited_seconds": waited,  # whole seconds, as SLURM tells them
             "own_seconds": round(first - waited, 1),
         }
-    keep("start_up", **told, **measured, bytes_equal=True, aim_seconds=15)
+    keep("slurm", "start_up", **told, **measured, bytes_equal=True, aim_seconds=15)
 
 
 def submit_as_a_person_does(desk, out, words):
@@ -142,7 +143,7 @@ def test_ten_events_in_random_order(desk, work, workers):
             break
     counts = {kind: done.count(kind) for kind in sorted(set(done))}
     found = {"events": counts, "order": done, "stores": len(again), "restarts": again, "by_hand": mended}
-    keep(f"events_{workers}", **told, **found, bytes_equal=True)
+    keep("slurm", f"events_{workers}", **told, **found, bytes_equal=True)
     assert len(done) == EVENTS
 
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from tests.cli.program import settings
+from tests.kept import keep
 from tests.slurm.conftest import ENDS
-from tests.slurm.kept import keep
 from tests.worlds import noise, write_image
 
 pytestmark = pytest.mark.timeout(1800)  # a crowded machine; each wait has its own limit
@@ -80,7 +80,8 @@ def test_a_warning_and_two_preemptions_leave_the_losses_as_they_are(training):
     assert losses("run") == losses("whole")
     events = ["warning", "pre-emption", "pre-emption"]
     last = losses("run")["150"]
-    keep("training", nodes=2, steps=150, events=events, restarts=3, losses_equal=True, last_loss=float(last))
+    found = {"steps": 150, "events": events, "restarts": 3, "losses_equal": True, "last_loss": float(last)}
+    keep("slurm", "training", nodes=2, **found)
 
 
 def wait_for_a_saved_step(desk, job, after):

@@ -1,13 +1,12 @@
 """A million blocks through plan, schedule and ledger: time, and memory that stays flat (make soak)."""
 
-import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.kept import keep
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect
 from unet_batch.schedule import dask as by_dask
@@ -15,8 +14,6 @@ from unet_batch.schedule.events import Event
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.tiling import Box, Grid
-
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,5 @@ def test_blocks(tmp_path, side):
         "driver_mb_before": before,
         "driver_mb_by_tenths": memory,
     }
-    path = RESULTS / "blocks.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**kept, str(len(numbers)): result}, indent=2) + "\n")
+    keep("million_blocks", str(len(numbers)), **result)
     assert memory[-1] - memory[2] < 60, "driver memory grows with the blocks done"
