@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from unet_batch.models.checkpoint import (
     read_spec,
     save_checkpoint,
 )
+from unet_batch.models.exported import load_exported
+from unet_batch.models.header import read_header
 from unet_batch.models.spec import ModelSpec
 
 SPEC = ModelSpec(in_channels=2, classes=["a", "b"], width=2, depth=1, norm="batch")
@@ -196,3 +200,52 @@ def test_missing_files(tmp_path):
     for read in (load_checkpoint, read_card, file_hash):
         with pytest.raises(CheckpointError, match="cannot be read"):
             read(tmp_path)
+
+
+def flipped(path, place):
+    data = bytearray(path.read_bytes())
+    data[place // 8] ^= 1 << place % 8
+    damaged = path.with_name(f"flipped{path.suffix}")
+    damaged.write_bytes(data)
+    return damaged
+
+
+def test_no_flipped_bit_of_the_weights_is_taken(saved):
+    data = saved.read_bytes()
+    first = 8 + int.from_bytes(data[:8], "little")
+    for place in range(8 * first, 8 * len(data), 2011):
+        with pytest.raises(CheckpointError):
+            load_checkpoint(flipped(saved, place))
+
+
+def test_a_spec_that_changed_is_not_taken(saved):
+    digest = read_header(saved).metadata["sha256"]
+    changed = SPEC.model_copy(update={"classes": ("a", "c")})
+    rewrite(saved, spec=changed.model_dump_json(), sha256=digest)
+    with pytest.raises(CheckpointError, match="not as they were saved"):
+        load_checkpoint(saved)
+
+
+def test_a_file_without_a_checksum_is_taken_and_that_is_said(saved, caplog):
+    rewrite(saved)
+    assert load_checkpoint(saved)[1] == SPEC
+    assert "without a checksum" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_no_flipped_bit_of_an_exported_network_is_taken(tmp_path, suffix):
+    path, x = tmp_path / f"net{suffix}", torch.zeros(1, 2, 20, 20)
+    network = build(SPEC).eval()
+    if suffix == ".pt":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # people have such files
+            torch.jit.trace(network, x).save(path)
+    else:
+        torch.export.save(torch.export.export(network, (x,)), path)
+    with zipfile.ZipFile(path) as archive:
+        stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
+        content = archive.read(max(stored, key=lambda member: member.file_size))
+    first = path.read_bytes().index(content)
+    for place in range(8 * first, 8 * (first + len(content)), max(1, len(content) // 4)):
+        with pytest.raises(CheckpointError):
+            load_exported(flipped(path, place))

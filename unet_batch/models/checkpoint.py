@@ -5,6 +5,8 @@
 
 import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +23,8 @@ FORMAT = "unet_batch/1"
 EXPORTED_SUFFIXES = (".pt2", ".pt", ".ts")
 
 StoredAs = Literal["float32", "float16", "bfloat16"]
+
+logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(
@@ -50,8 +54,9 @@ def save_checkpoint(
     _check_finite(path, tensors)
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     Header(path, {}, shapes).check_shapes(shapes_of(spec))
-    metadata = {"format": FORMAT, "spec": spec.model_dump_json(), "card": json.dumps(card or {})}
-    atomic_write(path, save(tensors, metadata))
+    text = spec.model_dump_json()
+    metadata = {"format": FORMAT, "spec": text, "card": json.dumps(card or {})}
+    atomic_write(path, save(tensors, metadata | {"sha256": _digest(text, tensors)}))
 
 
 def load_checkpoint(path: Path) -> tuple["nn.Module", ModelSpec]:
@@ -62,7 +67,7 @@ def load_checkpoint(path: Path) -> tuple["nn.Module", ModelSpec]:
 
     Raises:
         MissingError: no such file.
-        CheckpointError: not a checkpoint of this package, truncated, of another network, or NaN weights.
+        CheckpointError: not a checkpoint of this package, damaged, of another network, or NaN weights.
     """
     path = Path(path)
     if path.suffix in EXPORTED_SUFFIXES:
@@ -73,7 +78,7 @@ def load_checkpoint(path: Path) -> tuple["nn.Module", ModelSpec]:
     header = read_header(path)
     spec = _spec_of(header)
     header.check_shapes(shapes_of(spec))
-    tensors = _read_tensors(path)
+    tensors = _read_tensors(header)
     _check_finite(path, tensors)
     model = _empty(spec)
     model.load_state_dict(tensors, assign=True)
@@ -183,15 +188,34 @@ def _stored(model: "nn.Module", dtype: StoredAs) -> dict[str, "Tensor"]:
     return tensors
 
 
-def _read_tensors(path: Path) -> dict[str, "Tensor"]:
+def _read_tensors(header: Header) -> dict[str, "Tensor"]:
+    """The tensors as they were saved, in float32 where they are fractions."""
     from safetensors import SafetensorError  # noqa: PLC0415 - with its torch side
     from safetensors.torch import load_file  # noqa: PLC0415 - imports torch
 
+    path = header.path
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy the file again") from None
+    saved = header.metadata.get("sha256")
+    if saved is None:
+        logger.warning("%s: was saved without a checksum, so damage cannot be told", path)
+    elif saved != _digest(header.metadata.get("spec", ""), tensors):
+        raise CheckpointError(f"{path}: weights or spec are not as they were saved; copy the file again")
     return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+
+
+def _digest(spec: str, tensors: Mapping[str, "Tensor"]) -> str:
+    """SHA-256 of the spec and of all tensors: names, types, shapes and bytes, in the order of their names."""
+    import torch  # noqa: PLC0415 - torch only where weights are touched
+
+    digest = hashlib.sha256(spec.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _check_finite(path: Path, tensors: dict[str, "Tensor"]) -> None:

@@ -74,9 +74,11 @@ def load_exported(path: Path) -> nn.Module:
 def _members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            names, damaged = archive.namelist(), archive.testzip()
     except (OSError, zipfile.BadZipFile):
         raise CheckpointError(f"{path}: not an exported network; write it with torch.export.save") from None
+    if damaged is not None:  # torch writes checksums and does not look at them
+        raise CheckpointError(f"{path}: {damaged} is not as it was saved; copy the file again")
     if len(set(names)) < len(names):
         raise CheckpointError(f"{path}: names a part twice; export it again")
     return names

@@ -5,6 +5,7 @@ any number of ranks.
 """
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -79,6 +80,8 @@ def read_state(path: Path) -> State:
         CheckpointError: damaged, or not a state of this package.
     """
     try:
+        with zipfile.ZipFile(path) as file:  # torch writes checksums and does not look at them
+            assert (damaged := file.testzip()) is None, f"{damaged} is damaged"
         values = torch.load(path, map_location="cpu", weights_only=True)
         assert values["format"] == FORMAT, f"format {values['format']!r}"
         standing = Standing(**values["standing"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from unet_batch.models.spec import MeanStd
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
 from unet_batch.training.files import RunFolder
+from unet_batch.training.state import read_state
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +238,21 @@ def test_a_damaged_state_is_refused(world, tmp_path):
     assert "not a state that can be read" in refusal(
         CheckpointError, config_of(world, tmp_path, run={"steps": 2})
     )
+
+
+def test_no_flipped_bit_of_a_state_is_taken(world, tmp_path):
+    unet_batch.train(config_of(world, tmp_path, run={"steps": 1}))
+    path = RunFolder(tmp_path).state
+    data, before = path.read_bytes(), read_state(path)
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+    first = largest.header_offset + 200
+    for place in range(first, first + largest.file_size // 2, largest.file_size // 30):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
+        with pytest.raises(CheckpointError, match="is damaged"):
+            read_state(path)
+    path.write_bytes(data)
+    assert read_state(path).standing == before.standing
 
 
 def test_a_folder_in_use_is_refused(world, tmp_path):
