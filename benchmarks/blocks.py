@@ -32,7 +32,7 @@ from unet_batch.store.arrays import create_array
 from unet_batch.store.journal import Status
 from unet_batch.store.layout import ArrayLayout
 from unet_batch.store.ledger import Ledger
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import BlockGrid, Box
 
 BLOCK = 64
 ONE_IN = 1000
@@ -65,7 +65,7 @@ def predict_here(folder: Path, blocks: int) -> dict[str, Any]:
     before, began = mib(), time.perf_counter()
     request = Request.open(str(image), [str(model)], config)
     plan = make_plan(request, assume(request))
-    numbers = plan.tiling.z_order(plan.tiling.numbers_in(plan.region))
+    numbers = plan.blocks.z_order(plan.blocks.numbers_in(plan.region))
     planned = {"plan_seconds": round(time.perf_counter() - began, 2), "plan_mib": round(mib() - before, 1)}
     memory: list[float] = []
 
@@ -92,8 +92,7 @@ def plan_here(folder: Path, blocks: int) -> dict[str, Any]:
     """The grid in Z-order, and a ledger that is filled at once, closed and opened again."""
     side = round(blocks**0.5)
     before, began = mib(), time.perf_counter()
-    extents, margin = (BLOCK,) * 2, (0, 0)
-    grid = Grid((BLOCK * side,) * 2, extents, extents, extents, margin, margin, (1, 1))
+    grid = BlockGrid((BLOCK * side,) * 2, (BLOCK,) * 2)
     numbers = grid.z_order(grid.numbers_in(Box.of_shape(grid.shape)))
     planned, memory = time.perf_counter() - began, mib() - before
     began = time.perf_counter()

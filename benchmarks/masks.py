@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import MasksLayout
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import Box
 
 BLOCK, CHUNK = 2048, 512
 NAMES = ("background", "cell", "border")
@@ -25,7 +25,7 @@ def write_masks(path: Path, side: int, labels_in: Callable[[Box], Labels]) -> Pa
     )  # fmt: skip
     masks = Masks.create(path, layout, {})
     labels = masks.layers["labels"]
-    for block in Grid(layout.shape, layout.block, layout.block, layout.block, (0, 0), (0, 0), (1, 1)):
+    for block in layout.blocks:
         pixels = labels_in(block.box)[np.newaxis]
         masks.write_block(block.box, {"labels": labels.halved(pixels, layout.halve("labels"))})
     masks.finish()

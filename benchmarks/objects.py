@@ -28,7 +28,7 @@ from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.run import objects
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS, MasksLayout
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import Box
 
 BLOCK = 2048
 CLASSES = {"background": 0.72, "cell": 0.97, "debris": 1.0}  # each up to which quantile of smooth noise
@@ -47,8 +47,7 @@ def write_masks(path: Path, side: int, classes: dict[str, float]) -> Path:
     tile = blobs(BLOCK, classes)
     layout = MasksLayout("multiclass", "yx", (side, side), (BLOCK, BLOCK), (512, 512), 2, tuple(classes))
     masks = Masks.create(path, layout, {})
-    none, one = (0, 0), (1, 1)
-    for block in Grid((side, side), (BLOCK, BLOCK), (BLOCK, BLOCK), (BLOCK, BLOCK), none, none, one):
+    for block in layout.blocks:
         y, x = (size % BLOCK for size in block.box.shape)
         pixels = tile[: y or BLOCK, : x or BLOCK][None].copy()
         masks.write_block(block.box, {LABELS: masks.layers[LABELS].halved(pixels, layout.halve(LABELS))})

@@ -167,7 +167,7 @@ def _serve(connection: Connection, model: Path, plan: Plan, device: str, config:
 
     module, spec = load_checkpoint(model)
     part = plan.compute
-    feed = Feed(plan.input_shape, at_once=at_once(plan, config, len(plan.tiling.numbers_in(plan.region))))
+    feed = Feed(plan.input_shape, at_once=at_once(plan, config, len(plan.blocks.numbers_in(plan.region))))
     count = part.threads or threads(config)
     network = prepare(module, spec, device, part.precision, part.backend, feed, count)
     x = torch.randn(plan.input_shape, device=device)

@@ -12,7 +12,7 @@ from unet_batch.errors import InputError
 from unet_batch.prediction import autotuner
 from unet_batch.prediction.autotuner import assume
 from unet_batch.prediction.config import PredictConfig
-from unet_batch.prediction.estimate import Estimate, len_of_tiles
+from unet_batch.prediction.estimate import Estimate
 from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.planning import make_plan, tile_choices
 from unet_batch.prediction.request import Request
@@ -105,7 +105,7 @@ def test_a_small_region_of_a_large_image_gets_small_blocks(world, tmp_path):
     assert plan_of(large).grid.block == (2048, 2048)
     plan = plan_of(large, roi=((20_000, 21_000), (30_000, 31_000)))
     assert plan.grid.block == (512, 512)
-    assert len(plan.tiling.numbers_in(plan.region)) == 9
+    assert len(plan.blocks.numbers_in(plan.region)) == 9
 
 
 @settings(max_examples=50)
@@ -117,9 +117,10 @@ def test_tiles_are_counted_as_the_grid_cuts_them(world, data):
     start = data.draw(st.integers(0, 299)), data.draw(st.integers(0, 499))
     roi = tuple((a, data.draw(st.integers(a + 1, n))) for a, n in zip(start, (300, 500), strict=True))
     plan = plan_of(world, tile=tile, block=block, merge=merge, roi=roi)
-    grid = plan.tiling
-    numbers = grid.numbers_in(plan.region)
-    assert len_of_tiles(plan) == sum(len(grid.tiles(grid.at(int(n)).box)) for n in numbers)
+    blocks = plan.blocks
+    numbers = blocks.numbers_in(plan.region)
+    counted = sum(len(plan.tiles.tiles(blocks.box(n))) for n in numbers)
+    assert plan.tiles.count(blocks, plan.region) == counted
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from scipy import ndimage
 from tests.worlds import write_image
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS, MasksLayout
-from unet_batch.tiling import Grid
 
 NAMES = ("background", "cell", "debris")
 
@@ -31,8 +30,7 @@ def write_masks(
     layout = MasksLayout(kind, axes, shape, whole, chunk, dims, names, **keys)
     masks = Masks.create(path, layout, {})
     layer = masks.layers[LABELS]
-    none = (0,) * len(shape)
-    for one in Grid(shape, whole, whole, whole, none, none, (1,) * len(shape)):
+    for one in layout.blocks:
         pixels = labels_C[(slice(None), *one.box.slices)].astype(layout.dtype)
         masks.write_block(one.box, {LABELS: layer.halved(pixels, layout.halve(LABELS))})
     masks.finish()

@@ -13,7 +13,7 @@ from unet_batch.schedule import dask as by_dask
 from unet_batch.schedule.events import Event
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import BlockGrid, Box
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def test_blocks(tmp_path, side):
     began, before = time.monotonic(), megabytes()
     extents = (256, 256)
     shape = (256 * side, 256 * side)
-    grid = Grid(shape, extents, extents, extents, (92, 92), (96, 96), (16, 16))
+    grid = BlockGrid(shape, extents)
     numbers = grid.z_order(grid.numbers_in(Box.of_shape(shape)))
     planned = time.monotonic()
     memory = []

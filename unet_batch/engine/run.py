@@ -12,7 +12,7 @@ from unet_batch.engine.hooks import Hooks, Progress
 from unet_batch.schedule.events import Event, Executor, Work, job_here
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
-from unet_batch.tiling import Grid
+from unet_batch.tiling import BlockGrid
 
 FLUSH_SECONDS = 5.0
 
@@ -31,7 +31,7 @@ class Run:
         self.record = history.RunRecord(socket.gethostname(), time.time(), jobs=[job] if job else [])
 
     def blocks(
-        self, grid: Grid, work: Work, ledger: Ledger, execute: Executor, numbers: NDArray[np.int64]
+        self, grid: BlockGrid, work: Work, ledger: Ledger, execute: Executor, numbers: NDArray[np.int64]
     ) -> None:
         """Do the blocks ``numbers`` of ``grid`` in Z-order; each is in the ledger before the next is told."""
         ordered = grid.z_order(numbers)
@@ -60,11 +60,11 @@ class Run:
         self.hooks.observe(event, Progress(done, total, self.record.pixels, self.record.seconds, message))
 
 
-def open_blocks(grid: Grid, ledger: Ledger, *, retry_failed: bool = False) -> NDArray[np.int64]:
+def open_blocks(grid: BlockGrid, ledger: Ledger, *, retry_failed: bool = False) -> NDArray[np.int64]:
     """Raster numbers of the blocks that a run has still to do."""
     wanted = [Status.PENDING] + ([Status.FAILED] if retry_failed else [])
     indices = ledger.with_status(*wanted)
-    return np.asarray(np.ravel_multi_index(tuple(indices.T), grid.counts), np.int64)
+    return grid.numbers(indices)
 
 
 def entry_of(event: Event, index: Sequence[int]) -> Entry:

@@ -2,13 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from unet_batch.store.ledger import FOLDER
-from unet_batch.tiling import Grid
 
 _LINES = 20  # of failures.log
 
@@ -27,15 +22,6 @@ def failures_of(path: str | Path) -> list[str]:
     except FileNotFoundError:
         return []
     return text.splitlines()[-_LINES:]
-
-
-def pixels_of(grid: Grid, chosen: NDArray[np.bool_]) -> int:
-    """Pixels of the blocks where ``chosen`` (of the grid's counts) is True."""
-    total: NDArray[Any] = chosen
-    for size, block, count in zip(grid.shape, grid.block, grid.counts, strict=True):
-        extents = np.minimum(block, size - block * np.arange(count, dtype=np.int64))
-        total = np.tensordot(total, extents, axes=([0], [0]))
-    return int(total)
 
 
 def sum_stages(stages: Iterable[Mapping[str, float]]) -> dict[str, float]:

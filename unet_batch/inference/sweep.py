@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unet_batch.inference.canvas import LabelCanvas, ProbabilityCanvas
 from unet_batch.inference.copies import stacked
-from unet_batch.tiling import Box, Grid, Tile
+from unet_batch.tiling import Box, Tile, TileGrid
 
 Answer = Callable[[Tensor], Tensor]
 """(N, C, *input) as stored in, (N, K, *tile) out."""
@@ -15,7 +15,7 @@ Answer = Callable[[Tensor], Tensor]
 def sweep(
     canvas: LabelCanvas | ProbabilityCanvas,
     pixels: Tensor,
-    grid: Grid,
+    grid: TileGrid,
     region: Box,
     tiles: Sequence[Tile],
     answer: Answer,

@@ -19,6 +19,7 @@ from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.planning import Choice, choose_block, deciding_threads, tile_choices
 from unet_batch.prediction.request import Request
 from unet_batch.prediction.resources import MEMORY_SHARE, network_bytes, worker_count
+from unet_batch.tiling import ceil_div
 
 if TYPE_CHECKING:
     from torch import nn
@@ -163,7 +164,7 @@ def _seen(request: Request, block: Sequence[int], tile: Sequence[int]) -> int:
     region = request.roi[-request.spec.dims :]
     whole = [divmod(stop - start, b) for (start, stop), b in zip(region, block, strict=True)]
     return prod(
-        (full * -(-b // t) + -(-rest // t)) * request.spec.input_size(t)
+        (full * ceil_div(b, t) + ceil_div(rest, t)) * request.spec.input_size(t)
         for (full, rest), b, t in zip(whole, block, tile, strict=True)
     )
 

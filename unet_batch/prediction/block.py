@@ -82,13 +82,13 @@ class _Tools:
 
     def process(self, number: int) -> Event:
         """Read, predict and write one block."""
-        block = self.plan.tiling.at(number)
+        block = self.plan.blocks.at(number)
         watch = Watch()
         with watch("read"):
             if self.foreground.is_background(block.box):
                 return Event(number, "skipped", stages=watch.seconds)
             source = _CachedSource(self.image, self.cache, self._interior(block), self.plan.image.channels)
-            read_box = self.plan.tiling.read_box(block.box)
+            read_box = self.plan.tiles.read_box(block.box)
             hull, has = self.foreground.nodata.read(source, read_box, block.box)
             valid = self.foreground.valid(block.box, has)
         decoded, needed = source.count.decoded_bytes, block.box.size * hull.shape[0] * hull.itemsize
@@ -114,7 +114,7 @@ class _Tools:
 
     def _interior(self, block: Block) -> Box:
         """The part of a block that no neighbour reads."""
-        grid = self.plan.tiling
+        grid = self.plan.tiles
         return block.box.grow(tuple(-n for n in grid.after), tuple(-n for n in grid.before))
 
 

@@ -18,6 +18,7 @@ from unet_batch.prediction.resources import (
     threads,
     worker_count,
 )
+from unet_batch.tiling import ceil_div
 
 LEDGER_BYTES = 20  # a block in the driver's memory, without its class counts
 
@@ -53,10 +54,9 @@ class Estimate:
     @classmethod
     def of(cls, plan: Plan, config: PredictConfig, choice: Choice) -> "Estimate":
         """What ``plan`` costs with ``config``'s workers at the rate of ``choice``."""
-        grid = plan.tiling
-        blocks = len(grid.numbers_in(plan.region))
-        tiles = len_of_tiles(plan)
-        pixels = prod(b - a for a, b in plan.select.roi)
+        blocks = len(plan.blocks.numbers_in(plan.region))
+        tiles = plan.tiles.count(plan.blocks, plan.region)
+        pixels = plan.region.size
         rate = choice.rate and choice.rate * max(1, worker_count(config)) / _passes(plan)
         classes = plan.spec.out_channels
         return cls(
@@ -67,23 +67,10 @@ class Estimate:
             bytes_read=pixels * len(plan.image.channels) * np.dtype(plan.image.dtype).itemsize,
             bytes_written=round(pixels * _bytes_per_pixel(plan) * _pyramid(plan)),
             worker_bytes=_worker_bytes(plan, config, choice),
-            driver_bytes=len(grid) * (LEDGER_BYTES + 8 * classes),
+            driver_bytes=len(plan.blocks) * (LEDGER_BYTES + 8 * classes),
             rate=rate,
             hours=pixels / rate / 3600 if rate else None,
         )
-
-
-def len_of_tiles(plan: Plan) -> int:
-    """How many tiles the region takes; tiles that two blocks share count twice."""
-    grid, total = plan.tiling, 1
-    for axis, (start, stop) in enumerate(plan.select.roi):
-        block, tile, step, size = (part[axis] for part in (grid.block, grid.tile, grid.step, grid.shape))
-        last = max(0, -(-(size - tile) // step))
-        edges = np.arange(start // block, -(-stop // block))
-        first = np.maximum(0, -(-(edges * block - tile + 1) // step))
-        end = np.minimum((np.minimum((edges + 1) * block, size) - 1) // step, last)
-        total *= int((end - first + 1).sum())
-    return total
 
 
 def _passes(plan: Plan) -> int:
@@ -105,13 +92,13 @@ def _pyramid(plan: Plan) -> float:
 
 
 def _worker_bytes(plan: Plan, config: PredictConfig, choice: Choice) -> int:
-    grid, dims = plan.tiling, plan.spec.dims
+    grid, dims = plan.grid, plan.spec.dims
     block = prod(grid.block)
     hull = prod(b + x + y for b, x, y in zip(grid.block, grid.before, grid.after, strict=True))
     pixels = hull * plan.spec.in_channels * np.dtype(plan.image.dtype).itemsize
     count, workers = threads(config), worker_count(config)
     packets = packets_at_once(config.concurrency, count) if workers else 1
-    blocks = -(-len(grid.numbers_in(plan.region)) // max(1, workers))
+    blocks = ceil_div(len(plan.blocks.numbers_in(plan.region)), max(1, workers))
     calls = calls_at_once(plan, packets, count, blocks, max(1, workers))
     held = (2 * pixels + 2 * block * _bytes_per_pixel(plan)) * packets + canvas_bytes(plan) * (calls + 1)
     return held + CACHE_BYTES + calls * network_bytes(plan.spec, choice, plan.grid.tile[-dims:])

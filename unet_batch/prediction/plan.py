@@ -16,7 +16,7 @@ from unet_batch.inference.views import Averaging
 from unet_batch.models.normalise import Affine
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import SkipBackground
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import BlockGrid, Box, TileGrid
 
 
 class ImagePart(Config):
@@ -114,12 +114,15 @@ class Plan(Config):
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     @cached_property
-    def tiling(self) -> Grid:
-        """The grid as geometry."""
+    def blocks(self) -> BlockGrid:
+        """What is scheduled, written and resumed."""
+        return BlockGrid(self.image.shape, self.grid.block)
+
+    @cached_property
+    def tiles(self) -> TileGrid:
+        """What the network is called with."""
         part = self.grid
-        return Grid(
-            self.image.shape, part.block, part.tile, part.step, part.before, part.after, part.multiple
-        )
+        return TileGrid(self.image.shape, part.tile, part.step, part.before, part.after, part.multiple)
 
     @property
     def spec(self) -> ModelSpec:
@@ -139,9 +142,7 @@ class Plan(Config):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one network call: (N, C, *spatial)."""
-        part, dims = self.grid, self.spec.dims
-        extents = [sum(sides) for sides in zip(part.before, part.tile, part.after, strict=True)]
-        return (self.compute.batch, self.spec.in_channels, *extents[-dims:])
+        return (self.compute.batch, self.spec.in_channels, *self.tiles.input_shape[-self.spec.dims :])
 
     @property
     def exact(self) -> bool:

@@ -22,6 +22,7 @@ from unet_batch.prediction.plan import (
 from unet_batch.prediction.request import Request
 from unet_batch.prediction.resources import machine_threads
 from unet_batch.store.image import Image
+from unet_batch.tiling import ceil_div, round_down, round_up
 
 BLOCK = {("cpu", 2): 2048, ("cuda", 2): 4096, ("cpu", 3): 128, ("cuda", 3): 256}
 SMALLEST_BLOCK = {2: 512, 3: 64}
@@ -131,7 +132,7 @@ def choose_block(request: Request, device: str) -> tuple[int, ...]:
     if config.block != "auto":
         return _checked("block", config.block, spec.dims, spec.receptive_field().multiple)
     unit = _fixed_tile(request) or spec.receptive_field().multiple
-    side = max(unit, BLOCK[device, spec.dims] // unit * unit)
+    side = max(unit, round_down(BLOCK[device, spec.dims], unit))
     smallest = max(SMALLEST_BLOCK[spec.dims], unit)
     while side // 2 >= smallest and side % (2 * unit) == 0 and _blocks(region, side) < FEW_BLOCKS:
         side //= 2
@@ -172,11 +173,6 @@ def _cuts(request: Request, block: tuple[int, ...]) -> list[tuple[int, ...]]:
     return choices
 
 
-def round_up(value: int, multiple: int) -> int:
-    """The smallest multiple of ``multiple`` that is at least ``value``."""
-    return -(-value // multiple) * multiple
-
-
 def _merge(config: PredictConfig, *, exact: bool) -> Literal["crop", "blend"]:
     if config.merge == "auto":
         return "crop" if exact else "blend"
@@ -194,9 +190,7 @@ def _grid(request: Request, choice: Choice, merge: str) -> GridPart:
     step = choice.tile
     if merge == "blend":
         kept = 1 - request.config.overlap
-        step = tuple(
-            max(reach.multiple, int(t * kept) // reach.multiple * reach.multiple) for t in choice.tile
-        )
+        step = tuple(max(reach.multiple, round_down(int(t * kept), reach.multiple)) for t in choice.tile)
     return GridPart(
         block=outer + block,
         tile=outer + choice.tile,
@@ -213,7 +207,7 @@ def _checked(name: str, value: tuple[int, ...], dims: int, multiple: int) -> tup
         raise InputError(f"`{name}` has {len(value)} numbers; give one, or one for each of the {dims} axes")
     for extent in extents:
         if extent % multiple:
-            near = [n for n in (extent // multiple * multiple, round_up(extent, multiple)) if n]
+            near = [n for n in (round_down(extent, multiple), round_up(extent, multiple)) if n]
             raise InputError(
                 f"`{name}` {extent} is not a multiple of {multiple} (the network's poolings); use "
                 f"{' or '.join(map(str, near))}"
@@ -226,9 +220,9 @@ def _fixed_tile(request: Request) -> int:
     reach = request.spec.receptive_field()
     if reach.fixed is None:
         return 0
-    return reach.output_size(reach.fixed) // reach.multiple * reach.multiple
+    return round_down(reach.output_size(reach.fixed), reach.multiple)
 
 
 def _blocks(region: tuple[tuple[int, int], ...], side: int) -> int:
     """How many blocks of ``side`` pixels the pixels of ``region`` fill."""
-    return prod(-(-(stop - start) // side) for start, stop in region)
+    return prod(ceil_div(stop - start, side) for start, stop in region)

@@ -83,7 +83,7 @@ class Predictor:
 
         Tiles without a pixel where ``valid`` (region's shape) is True are not computed.
         """
-        tiles = [tile for tile in self.plan.tiling.tiles(region) if _wanted(tile, region, valid)]
+        tiles = [tile for tile in self.plan.tiles.tiles(region) if _wanted(tile, region, valid)]
         with torch.inference_mode():
             labels, probabilities = self._answer(self._to_device(hull), region, tiles)
             keep = None if valid is None else torch.from_numpy(self._spatial(valid)).to(self.device)
@@ -98,7 +98,7 @@ class Predictor:
         """(K, S) of ``region``, merged as the plan says, neither quantised nor masked."""
         with torch.inference_mode():
             canvas = ProbabilityCanvas(self.weights)
-            self._fill(canvas, self._to_device(hull), region, self.plan.tiling.tiles(region), wanted=True)
+            self._fill(canvas, self._to_device(hull), region, self.plan.tiles.tiles(region), wanted=True)
             return canvas.probabilities.cpu().numpy()
 
     def one_pass(self, pixels_CS: NDArray[Any]) -> NDArray[np.float32]:
@@ -134,7 +134,7 @@ class Predictor:
         wanted: bool,
     ) -> None:
         answer = partial(self.forward, probabilities=wanted)
-        sweep(canvas, pixels, self.plan.tiling, region, tiles, answer, self.plan.compute.batch)
+        sweep(canvas, pixels, self.plan.tiles, region, tiles, answer, self.plan.compute.batch)
 
     def _computed(
         self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None, region: Box

@@ -108,7 +108,7 @@ class _Prediction:
                 masks = Masks.create(self.out, layout_of(plan, self.request), self._attributes(plan, choice))
                 created = True
                 with self._new_ledger(plan) as ledger:
-                    self._compute(plan, masks, ledger, crew, open_blocks(plan.tiling, ledger))
+                    self._compute(plan, masks, ledger, crew, open_blocks(plan.blocks, ledger))
         except UnetBatchError as error:
             # Nothing to resume. A busy store is another driver's.
             if created and not self.run.record.blocks and not isinstance(error, StoreBusyError):
@@ -128,11 +128,11 @@ class _Prediction:
             )
         with self._ledger(plan) as ledger:
             masks.clean_scratch()
-            todo = open_blocks(plan.tiling, ledger, retry_failed=retry_failed)
+            todo = open_blocks(plan.blocks, ledger, retry_failed=retry_failed)
             if not todo.size:
                 self._end(masks, ledger)
                 return
-            self.run.tell(f"resuming: {todo.size} of {len(plan.tiling)} blocks are left")
+            self.run.tell(f"resuming: {todo.size} of {len(plan.blocks)} blocks are left")
             with self._crew() as crew:
                 self._compute(plan, masks, ledger, crew, todo)
 
@@ -160,7 +160,7 @@ class _Prediction:
             max(1, worker_count(self.request.config)),
             -(-len(numbers) // crew.count()),
         )
-        self.run.blocks(plan.tiling, work, ledger, crew.execute, numbers)
+        self.run.blocks(plan.blocks, work, ledger, crew.execute, numbers)
         self._end(masks, ledger)
 
     def _end(self, masks: Masks, ledger: Ledger) -> None:
@@ -178,10 +178,10 @@ class _Prediction:
             self.run.tell("nothing to do: every block is in the store")
 
     def _new_ledger(self, plan: Plan) -> Ledger:
-        ledger = Ledger.create(self.out, plan.tiling.counts, classes_counted(plan))
-        unwanted = np.ones(len(plan.tiling), np.bool_)
-        unwanted[plan.tiling.numbers_in(plan.region)] = False
-        skipped = unwanted.reshape(plan.tiling.counts)
+        ledger = Ledger.create(self.out, plan.blocks.counts, classes_counted(plan))
+        unwanted = np.ones(len(plan.blocks), np.bool_)
+        unwanted[plan.blocks.numbers_in(plan.region)] = False
+        skipped = unwanted.reshape(plan.blocks.counts)
         empty = NoData.open(plan, self.request.image).empty_blocks()
         ledger.record_all(skipped if empty is None else skipped | empty, BlockStatus.SKIPPED)
         return ledger

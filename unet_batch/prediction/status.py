@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_batch.engine import history
-from unet_batch.engine.store_status import failures_of, pixels_of, state_of, sum_stages
+from unet_batch.engine.store_status import failures_of, state_of, sum_stages
 from unet_batch.errors import FormatError
 from unet_batch.prediction.plan import Plan
 from unet_batch.store.journal import Status as BlockStatus
@@ -74,7 +74,7 @@ def status(path: str | Path) -> Status:
         plan_hash=plan.hash,
         exact=plan.exact,
         blocks={"total": sum(counts.values()), **counts},
-        pixels=pixels_of(plan.tiling, np.equal(ledger.statuses, BlockStatus.DONE)),
+        pixels=plan.blocks.pixels(np.equal(ledger.statuses, BlockStatus.DONE)),
         class_pixels=dict(zip(names, totals.class_counts, strict=True)),
         seconds=sum(run.seconds for run in runs),
         pixels_per_second=busy[-1].pixels_per_second if busy else 0.0,

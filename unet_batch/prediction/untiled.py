@@ -59,7 +59,7 @@ def compare_untiled(path: str | Path, windows: int, seed: int = 0) -> Difference
         inside = window.intersect(Box.of_shape(plan.image.shape))
         one_pass = predictor.one_pass(nodata.read(source, seen, inside)[0])
         one_pass = one_pass[(slice(None), *(slice(0, n) for n in inside.shape[-predictor.dims :]))]
-        hull, _ = nodata.read(source, plan.tiling.read_box(inside), inside)
+        hull, _ = nodata.read(source, plan.tiles.read_box(inside), inside)
         largest = max(largest, float(np.abs(predictor.probabilities(hull, inside) - one_pass).max()))
         stored = masks.read(inside)
         labels = predictor.labels(one_pass).reshape(stored.shape)
@@ -89,11 +89,10 @@ def _windows(plan: Plan, ledger: Ledger, count: int, seed: int) -> list[Box]:
     done = ledger.with_status(Status.DONE)
     if not len(done):
         raise InputError(f"{ledger.folder.parent}: no block is done yet; run predict first")
-    rng, grid = np.random.default_rng(seed), plan.tiling
+    rng, grid = np.random.default_rng(seed), plan.tiles
     windows = []
     for row in rng.integers(len(done), size=count):
-        number = int(np.ravel_multi_index(tuple(done[row]), grid.counts))
-        tiles = grid.tiles(grid.at(number).box)
+        tiles = grid.tiles(plan.blocks.box(done[row]))
         tile = tiles[int(rng.integers(len(tiles)))].write
         offset = tuple(
             t // 2 // m * m if start + t // 2 // m * m < n else 0

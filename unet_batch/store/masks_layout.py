@@ -13,6 +13,7 @@ from unet_batch.store.georef import GeoReference
 from unet_batch.store.layer import Halve
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.store.pyramid import halve_labels, halve_mean
+from unet_batch.tiling import BlockGrid
 
 LABELS = "labels"
 # uint8 holds classes 0 to 250 beside its fill 255 with room to spare; from 251 classes on, uint16.
@@ -76,6 +77,11 @@ class MasksLayout:
         except InputError as error:
             reason = str(error)
         raise FormatError(f"{where}: no mask store of this program ({reason}); check the path")
+
+    @property
+    def blocks(self) -> BlockGrid:
+        """What is written, checksummed and resumed as one."""
+        return BlockGrid(self.shape, self.block)
 
     @property
     def layer_names(self) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from unet_batch.tiling.rounding import ceil_div
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -73,5 +75,5 @@ class Box:
         """The box on a grid coarser by ``factor``: every coarse position that it touches."""
         return Box(
             tuple(a // f for a, f in zip(self.start, factor, strict=True)),
-            tuple(-(-b // f) for b, f in zip(self.stop, factor, strict=True)),
+            tuple(ceil_div(b, f) for b, f in zip(self.stop, factor, strict=True)),
         )

@@ -19,7 +19,7 @@ from unet_batch.models import heads, normalise
 from unet_batch.models.layers import channels_last
 from unet_batch.models.receptive_field import ReceptiveField
 from unet_batch.models.spec import ModelSpec
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import BlockGrid, Box, TileGrid, round_down, round_up
 from unet_batch.tiling.blend import weights
 from unet_batch.training.data.region import Region
 
@@ -54,11 +54,12 @@ class Tiled:
         Along outer axes the boxes have one pixel. Regression values take the place of probabilities.
         """
         network.eval()
-        grid = self._grid(region)
+        blocks, tiles = self._grids(region)
         affine = region.stores.affine(self.spec)
         layout = channels_last(self.spec.dims)
         ways = views(self.spec.dims, self.tta)
-        part_weights = torch.from_numpy(weights(*self._tile_and_step(grid))).to(self.device)
+        tile, step = (extents[-self.spec.dims :] for extents in (tiles.tile, tiles.step))
+        part_weights = torch.from_numpy(weights(tile, step)).to(self.device)
 
         def answer(x_NCS: Tensor) -> Tensor:
             x = torch.nan_to_num(normalise.apply(x_NCS, affine), nan=0.0)
@@ -67,16 +68,16 @@ class Tiled:
         def one_way(x: Tensor, view: View) -> Tensor:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
                 logits = view.back(network(view.of(x).contiguous(memory_format=layout)))
-            return heads.probabilities(_cropped(logits, x, grid), self.spec.head)
+            return heads.probabilities(_cropped(logits, x, tiles), self.spec.head)
 
-        for number in grid.numbers_in(region.box):
-            part = grid.at(int(number)).box.intersect(region.box)
-            hull = region.read_image(grid.read_box(part))
+        for number in blocks.numbers_in(region.box):
+            part = blocks.box(number).intersect(region.box)
+            hull = region.read_image(tiles.read_box(part))
             flat = hull.reshape(hull.shape[0], *hull.shape[-self.spec.dims :])
             canvas = ProbabilityCanvas(part_weights)
             with torch.inference_mode():
                 pixels = torch.from_numpy(_native(flat)).to(self.device)
-                sweep(canvas, pixels, grid, part, grid.tiles(part), answer, self.batch)
+                sweep(canvas, pixels, tiles, part, tiles.tiles(part), answer, self.batch)
                 yield part, canvas.probabilities
 
     def labels(self, network: nn.Module, region: Region, kept: int | None = None) -> "Labelled":
@@ -95,7 +96,7 @@ class Tiled:
         assert labels is not None
         return Labelled(labels, probability)
 
-    def _grid(self, region: Region) -> Grid:
+    def _grids(self, region: Region) -> tuple[BlockGrid, TileGrid]:
         shape, dims, reach = region.stores.image.shape, self.spec.dims, self.spec.receptive_field()
         none = (0,) * (len(shape) - dims)
         tile = tuple(self._extent(n, reach) for n in last_axes(region.box, dims).shape)
@@ -103,9 +104,8 @@ class Tiled:
         block = tuple(t * max(1, _BLOCK[dims] // t) for t in tile)
         after = tuple(reach.input_size(t) - t - reach.margin for t in tile)
         ones = (1,) * len(none)
-        return Grid(
+        return BlockGrid(shape, ones + block), TileGrid(
             shape=shape,
-            block=ones + block,
             tile=ones + tile,
             step=ones + step,
             before=none + (reach.margin,) * dims,
@@ -115,11 +115,8 @@ class Tiled:
 
     def _extent(self, extent: int, reach: ReceptiveField) -> int:
         """A tile along an axis on which a box has ``extent`` pixels."""
-        largest = max(reach.multiple, (self.tile or _TILE[self.spec.dims]) // reach.multiple * reach.multiple)
-        return min(largest, -(-extent // reach.multiple) * reach.multiple)
-
-    def _tile_and_step(self, grid: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return grid.tile[-self.spec.dims :], grid.step[-self.spec.dims :]
+        largest = max(reach.multiple, round_down(self.tile or _TILE[self.spec.dims], reach.multiple))
+        return min(largest, round_up(extent, reach.multiple))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +127,18 @@ class Labelled:
     probability: NDArray[np.float16] | None
 
 
-def _cropped(logits: Tensor, x: Tensor, grid: Grid) -> Tensor:
+def _cropped(logits: Tensor, x: Tensor, tiles: TileGrid) -> Tensor:
     """The tile's own pixels of an output as large as the input, or smaller by the margins."""
     dims = x.ndim - 2
     slices = [slice(None), slice(None)]
     for axis in range(-dims, 0):
-        start = grid.before[axis] if logits.shape[axis] == x.shape[axis] else 0
-        slices.append(slice(start, start + grid.tile[axis]))
+        start = tiles.before[axis] if logits.shape[axis] == x.shape[axis] else 0
+        slices.append(slice(start, start + tiles.tile[axis]))
     return logits[tuple(slices)].float()
 
 
 def _half(tile: int, multiple: int) -> int:
-    return max(multiple, tile // 2 // multiple * multiple)
+    return max(multiple, round_down(tile // 2, multiple))
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:

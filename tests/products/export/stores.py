@@ -6,7 +6,7 @@ from scipy import ndimage
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS, MasksLayout
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import Box
 
 NAMES = ("background", "cell", "border")
 UTM = GeoReference("EPSG:32633", (0.5, 0.0, 500000.0, 0.0, -0.5, 5000000.0))
@@ -34,7 +34,7 @@ def store_masks(path, labels, *, block=64, dims=2, axes="yx", confidence=None, *
         **settings,
     )
     masks = Masks.create(path, made, {})
-    for one in Grid(shape, blocks, blocks, blocks, *((n,) * len(shape) for n in (0, 0, 1))):
+    for one in made.blocks:
         pixels = {LABELS: labels[(slice(None), *one.box.slices)]}
         if confidence is not None:
             pixels["confidence"] = confidence[None][(slice(None), *one.box.slices)]

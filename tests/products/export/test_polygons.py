@@ -12,7 +12,7 @@ from unet_batch.products.export.vector.block import Tracing
 from unet_batch.products.export.vector.features import Features
 from unet_batch.products.export.vector.regions import OTHER, Regions, Selection
 from unet_batch.products.export.vector.stitch import stitched
-from unet_batch.tiling import Grid
+from unet_batch.tiling import BlockGrid
 
 ALL, NOT_FIRST = (0, 1, 2), (OTHER, 1, 2)
 
@@ -20,7 +20,7 @@ ALL, NOT_FIRST = (0, 1, 2), (OTHER, 1, 2)
 def traced(labels, block, connectivity=4, tolerance=0.0, classes=ALL) -> list[Features]:
     """All features of ``labels``, by blocks."""
     tracing, selection = Tracing(labels.shape[1], connectivity, tolerance), Selection(0, classes)
-    grid = Grid(labels.shape, (block,) * 2, (block,) * 2, (block,) * 2, (0, 0), (0, 0), (1, 1))
+    grid = BlockGrid(labels.shape, (block,) * 2)
     whole, fragments = [], []
     for one in grid:
         regions = Regions.read(Labels(labels), selection, one.box, everything=tolerance > 0)

@@ -18,7 +18,7 @@ from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.layout import PyramidLayout
-from unet_batch.tiling import Grid
+from unet_batch.tiling import BlockGrid
 
 FILE = Path("ledger") / "mosaic.json"
 
@@ -66,10 +66,9 @@ class MosaicPlan(Config):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> BlockGrid:
         """The blocks."""
-        none, one = (0,) * len(self.shape), (1,) * len(self.shape)
-        return Grid(self.shape, self.block, self.block, self.block, none, none, one)
+        return BlockGrid(self.shape, self.block)
 
     @property
     def image_layout(self) -> ImageLayout:

@@ -19,7 +19,7 @@ from unet_batch.schedule.events import Event, Executor, Work
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
-from unet_batch.tiling import Grid
+from unet_batch.tiling import BlockGrid
 
 _REQUEST = "request.json"
 
@@ -29,7 +29,7 @@ class Pass:
     """Blocks that can be done in any order, after those of the passes before. ``name`` is its folder."""
 
     name: str
-    grid: Grid
+    grid: BlockGrid
     work: Work
 
 
@@ -125,7 +125,7 @@ def _left_by(folder: Path) -> str | None:
         return None
 
 
-def _ledger(folder: Path, grid: Grid) -> Ledger:
+def _ledger(folder: Path, grid: BlockGrid) -> Ledger:
     try:
         return Ledger.open(folder, writable=True)
     except MissingError:

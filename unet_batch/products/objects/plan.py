@@ -9,7 +9,7 @@ from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import MasksLayout
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import BlockGrid, Box
 
 BORDER = "border"
 
@@ -41,10 +41,9 @@ class ObjectsPlan(Config):
         return len(self.classes) if self.multilabel else 1
 
     @cached_property
-    def grid(self) -> Grid:
+    def grid(self) -> BlockGrid:
         """The blocks."""
-        none = (0,) * len(self.shape)
-        return Grid(self.shape, self.block, self.block, self.block, none, none, (1,) * len(self.shape))
+        return BlockGrid(self.shape, self.block)
 
     def seen(self, own: Box) -> Box:
         """A block's pixels and the one past its high sides, as far as the image goes."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.engine import history
-from unet_batch.engine.store_status import failures_of, pixels_of, state_of, sum_stages
+from unet_batch.engine.store_status import failures_of, state_of, sum_stages
 from unet_batch.errors import InputError
 from unet_batch.products.scale import Scale
 from unet_batch.store.arrays import open_array
@@ -19,7 +19,7 @@ from unet_batch.store.journal import Status
 from unet_batch.store.ledger import FOLDER, Ledger, Totals
 from unet_batch.store.lock import DriverLock
 from unet_batch.store.masks import Masks
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import Box
 
 # What a plan has decided, by the setting that says it again.
 _DECIDED = {"tile": "grid", "batch": "compute", "precision": "compute", "backend": "compute"}
@@ -73,7 +73,7 @@ class Facts:
             statuses=ledger.statuses,
             seconds=_column(path, "seconds"),
             counts=_column(path, "counts"),
-            pixels=pixels_of(grid_of(masks), np.equal(ledger.statuses, Status.DONE)),
+            pixels=masks.layout.blocks.pixels(np.equal(ledger.statuses, Status.DONE)),
             runs=history.read(str(path)) + ([now] if now else []),
             failures=failures_of(path),
         )
@@ -140,13 +140,6 @@ class Facts:
         for key, value in settings.items():
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         return shlex.join(words)
-
-
-def grid_of(masks: Masks) -> Grid:
-    """The blocks of a store."""
-    shape, block = masks.layout.shape, masks.layout.block
-    none = (0,) * len(shape)
-    return Grid(shape, block, block, block, none, none, (1,) * len(shape))
 
 
 def _column(path: str | Path, name: str) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from unet_batch.products.preview import picture
 from unet_batch.products.preview.bar import scale_bar
 from unet_batch.products.preview.scene import Scene
 from unet_batch.products.report.config import ReportConfig
-from unet_batch.products.report.facts import Facts, grid_of
+from unet_batch.products.report.facts import Facts
 from unet_batch.store.journal import Status
 
 # Status of blocks: no work yet, done, skipped, failed. Readable for most who do not tell red from green.
@@ -137,8 +137,7 @@ def _mixed(counts: NDArray[np.uint64], most: int) -> list[tuple[int, ...]]:
 
 
 def _window(facts: Facts, scene: Scene, index: tuple[int, ...], side: int) -> Scene:
-    grid = grid_of(facts.masks)
-    box = grid.at(int(np.ravel_multi_index(index, grid.counts))).box
+    box = facts.masks.layout.blocks.box(index)
     middle = [(a + b) // 2 for a, b in zip(box.start, box.stop, strict=True)]
     ranges = [(at, at + 1) for at in middle[:-2]]
     for at, size in zip(middle[-2:], scene.reference.shape[-2:], strict=True):

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Literal
 
 from unet_batch.config import Config
-from unet_batch.tiling import Grid
+from unet_batch.tiling import BlockGrid
 
 
 class StatsPlan(Config):
@@ -24,10 +24,9 @@ class StatsPlan(Config):
     ignore: int
 
     @cached_property
-    def grid(self) -> Grid:
+    def grid(self) -> BlockGrid:
         """The blocks."""
-        none = (0,) * len(self.shape)
-        return Grid(self.shape, self.block, self.block, self.block, none, none, (1,) * len(self.shape))
+        return BlockGrid(self.shape, self.block)
 
     @property
     def planes(self) -> int:

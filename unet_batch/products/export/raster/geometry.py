@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import BlockGrid, Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ class Geometry:
         """The levels of a group."""
         return range(group * self.span, min((group + 1) * self.span, self.levels))
 
-    def grid(self, group: int) -> Grid:
+    def grid(self, group: int) -> BlockGrid:
         """The blocks of a group, in pixels of its finest level; axes plane, y, x."""
         block = (1, self.block, self.block)
         shape = (self.planes, *self.shape_at(group * self.span))
-        return Grid(shape, block, block, block, (0, 0, 0), (0, 0, 0), (1, 1, 1))
+        return BlockGrid(shape, block)
 
     def box_at(self, box: Box, level: int) -> Box:
         """A block's ``box`` of the finest level of its group (y, x), in pixels of ``level``."""

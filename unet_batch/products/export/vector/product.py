@@ -25,7 +25,7 @@ from unet_batch.products.export.view import View
 from unet_batch.products.export.workplace import Pass
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
-from unet_batch.tiling import Grid
+from unet_batch.tiling import BlockGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Polygons:
         return cls(view, config, _selections(view, config), measure, _sink(kind, view, config, measure))
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> BlockGrid:
         """The blocks; axes selection, y, x."""
         block = (1, self.config.block, self.config.block)
         shape = (len(self.selections), *self.view.shape)
-        return Grid(shape, block, block, block, (0, 0, 0), (0, 0, 0), (1, 1, 1))
+        return BlockGrid(shape, block)
 
     def passes(self, folder: Path) -> list[Pass]:
         """One pass."""

@@ -11,7 +11,7 @@ from unet_batch.products.export.vector.sink import Sink
 from unet_batch.products.export.view import View
 from unet_batch.products.export.whole import written_whole
 from unet_batch.schedule.events import Event
-from unet_batch.tiling import Box, Grid
+from unet_batch.tiling import BlockGrid, Box
 
 FOLDER = "blocks"
 
@@ -21,7 +21,7 @@ class PolygonsWork:
     """Traces a block of one channel. ``grid`` has the axes selection, y, x."""
 
     view: View
-    grid: Grid
+    grid: BlockGrid
     selections: tuple[Selection, ...]
     tracing: Tracing
     measure: Measure
