@@ -18,6 +18,7 @@ NO_TORCH = [
     "unet_batch.cluster.slurm.doctor",
     "unet_batch.cluster.slurm.jobs",
     "unet_batch.cluster.slurm.submit",
+    "unet_batch.formats.opening",
     "unet_batch.ingestion.config",
     "unet_batch.ingestion.run",
     "unet_batch.models.checkpoint",

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from tests.cli.program import SERIAL, call, predict, settings
-from tests.ingestion.foreign_files import sample
+from tests.formats.foreign_files import sample
 from tests.ingestion.test_malformed import NAMES, READABLE
 from tests.worlds import noise, write_image, write_network
 

@@ -6,9 +6,9 @@ import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
 
-from tests.ingestion.geo_files import GEO, ORIGIN, UTM, noise, real, write_scene
+from tests.formats.geo_files import GEO, ORIGIN, UTM, noise, real, write_scene
 from unet_batch.errors import FormatError, InputError
-from unet_batch.ingestion import optional, raster
+from unet_batch.formats import optional, raster
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.info import info
 from unet_batch.ingestion.run import ingest

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.ingestion.foreign_files import DATA, by_tifffile, sample
+from tests.formats.foreign_files import DATA, by_tifffile, sample
 from unet_batch.errors import FormatError
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.run import ingest

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.ingestion.foreign_files import KINDS, pixels, sample
+from tests.formats.foreign_files import KINDS, pixels, sample
 from unet_batch.config import validate
 from unet_batch.errors import ConfigError, FormatError, InputError, OutputError
 from unet_batch.ingestion import run
@@ -47,7 +47,7 @@ def whole(path, level=0):
 @pytest.mark.parametrize("kind", ["strips", "ome", "ome-volume", "numpy", "png", "bits", "selected"])
 def test_pixels_arrive_unchanged(kind, tmp_path, out):
     foreign = KINDS[kind]
-    config = foreign.config.model_copy(update={"block": 32, "workers": 2})
+    config = IngestConfig(**foreign.config.model_dump(), block=32, workers=2)
     summary = ingest(foreign.make(tmp_path), out, config)
     image = Image.open(out)
     np.testing.assert_array_equal(whole(out), foreign.expected)

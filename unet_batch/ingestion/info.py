@@ -4,11 +4,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from unet_batch.formats.opening import is_zarr, open_reader
+from unet_batch.formats.probe import probe
+from unet_batch.formats.raster import is_remote
+from unet_batch.formats.reader import Reader
 from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.formats import is_zarr, open_reader
-from unet_batch.ingestion.probe import probe
-from unet_batch.ingestion.raster import is_remote
-from unet_batch.ingestion.reader import Reader
 from unet_batch.store.bands import to_json
 from unet_batch.store.image import Image
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
+from unet_batch.formats.opening import foreign, open_reader
+from unet_batch.formats.probe import probe
+from unet_batch.formats.reader import Reader
 from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.formats import foreign, open_reader
 from unet_batch.ingestion.layout import COUNT, Blocking, count_layout, fill_of
 from unet_batch.ingestion.pool import each, threads
-from unet_batch.ingestion.probe import probe
-from unet_batch.ingestion.reader import Reader
 from unet_batch.ingestion.staging import refuse_existing, staged
 from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout, ImageWriter

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unet_batch.errors import OutputError, StoreBusyError
-from unet_batch.ingestion.formats import is_zarr
+from unet_batch.formats.opening import is_zarr
 from unet_batch.store.io_errors import writing
 
 SUFFIX = ".partial"

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.ingestion.geo_files import noise, write_scene
+from tests.formats.geo_files import noise, write_scene
 from tests.ingestion.mosaic.test_scenes import at
 from unet_batch.errors import FormatError, InputError, MissingError
 from unet_batch.ingestion.mosaic.listing import Listed, list_scenes, read_index

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.merge import merge
 
-from tests.ingestion.geo_files import write_scene
+from tests.formats.geo_files import write_scene
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.rules import rim_distance
 from unet_batch.ingestion.mosaic.run import ingest_mosaic

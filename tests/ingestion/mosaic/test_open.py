@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tests.ingestion.geo_files import UTM, noise, write_scene
+from tests.formats.geo_files import UTM, noise, write_scene
 from tests.ingestion.mosaic.test_scenes import at
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.run import ingest_mosaic

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.ingestion.geo_files import noise, write_scene
+from tests.formats.geo_files import noise, write_scene
 from tests.ingestion.mosaic.test_scenes import at
 from tests.worlds import shard_hashes
 from unet_batch.engine.hooks import Hooks

@@ -9,7 +9,7 @@ from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from tests.ingestion.geo_files import GEO, ORIGIN, UTM, noise, real, write_scene
+from tests.formats.geo_files import GEO, ORIGIN, UTM, noise, real, write_scene
 from tests.ingestion.mosaic.test_merge import counted, mosaic
 from unet_batch.errors import FormatError, InputError, MissingError
 from unet_batch.ingestion.mosaic.config import MosaicConfig

@@ -6,7 +6,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rio_cogeo import cog_validate
 
-from tests.ingestion.geo_files import GEO, noise, real, write_scene
+from tests.formats.geo_files import GEO, noise, real, write_scene
 from unet_batch.errors import FormatError, InputError
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.run import ingest

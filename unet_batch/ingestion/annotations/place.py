@@ -8,8 +8,8 @@ import shapely
 from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
+from unet_batch.formats.projection import project, same_crs
 from unet_batch.ingestion.annotations.config import AnnotationsConfig
-from unet_batch.ingestion.projection import project, same_crs
 from unet_batch.store.image import Image
 
 Transform = tuple[float, float, float, float, float, float]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unet_batch.errors import UnetBatchError
+from unet_batch.formats.optional import require
 from unet_batch.ingestion.annotations.config import AnnotationsConfig
 from unet_batch.ingestion.annotations.naming import Naming
 from unet_batch.ingestion.annotations.paint import Painter
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.layout import Blocking
-from unet_batch.ingestion.optional import require
 from unet_batch.ingestion.pool import each, threads
 from unet_batch.ingestion.run import Progress
 from unet_batch.ingestion.staging import refuse_existing, staged

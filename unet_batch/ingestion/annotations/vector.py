@@ -11,8 +11,8 @@ import shapely
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
+from unet_batch.formats.optional import require
 from unet_batch.ingestion.annotations.features import PROPERTIES, Features, class_name
-from unet_batch.ingestion.optional import require
 
 Bounds = tuple[float, float, float, float]
 

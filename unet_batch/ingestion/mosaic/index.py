@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.formats.optional import require
 from unet_batch.ingestion.mosaic.plan import MosaicPlan
 from unet_batch.ingestion.mosaic.scene import Scene
-from unet_batch.ingestion.optional import require
 from unet_batch.tiling.box import Box
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from unet_batch.errors import FormatError, InputError, MissingError
-from unet_batch.ingestion.optional import require
-from unet_batch.ingestion.raster import is_remote
+from unet_batch.formats.opening import TIFF
+from unet_batch.formats.optional import require
+from unet_batch.formats.raster import is_remote
 
 PATH_COLUMNS = ("path", "location", "file", "filename", "href", "url")
-SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _expanded(path: str) -> list[Listed]:
     local = Path(path)
     if is_remote(path) or not local.is_dir():
         return [Listed(path)]
-    inside = sorted(file for file in local.iterdir() if file.suffix.lower() in SUFFIXES)
+    inside = sorted(file for file in local.iterdir() if file.suffix.lower() in TIFF.suffixes)
     if not inside:
         raise InputError(f"{path}: no TIFFs in this folder; give the scenes themselves")
     return [Listed(str(file)) for file in inside]

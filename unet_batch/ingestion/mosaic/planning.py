@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from unet_batch.errors import InputError
+from unet_batch.formats.optional import require
+from unet_batch.formats.projection import crs_of, map_unit
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.layout import BLOCK, Blocking
 from unet_batch.ingestion.mosaic.config import MosaicConfig
@@ -15,8 +17,6 @@ from unet_batch.ingestion.mosaic.plan import MergePart, MosaicPlan
 from unet_batch.ingestion.mosaic.stage import fields_of, has_positions, survey_fields
 from unet_batch.ingestion.mosaic.survey import Survey, Watch, find_band, pick_bands, survey
 from unet_batch.ingestion.mosaic.target import place, target_of
-from unet_batch.ingestion.optional import require
-from unet_batch.ingestion.projection import crs_of, map_unit
 from unet_batch.store.bands import Band
 
 # Bytes of all channels of a block; wider pixels get smaller blocks.

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import DamageError, FormatError, MissingError
-from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.formats import foreign, open_reader
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.opening import foreign, open_reader
+from unet_batch.formats.optional import rasterio_for
+from unet_batch.formats.projection import crs_of
+from unet_batch.formats.raster import OpenFiles, open_raster, raster_errors, read_bands, read_mask
 from unet_batch.ingestion.mosaic.plan import MosaicPlan
 from unet_batch.ingestion.mosaic.scene import Scene
-from unet_batch.ingestion.optional import rasterio_for
-from unet_batch.ingestion.projection import crs_of
-from unet_batch.ingestion.raster import OpenFiles, open_raster, raster_errors, read_bands, read_mask
 from unet_batch.tiling.box import Box
 
 Pixels = NDArray[Any]
@@ -120,7 +120,7 @@ class StageFields:
 
     def read(self, scene: Scene, box: Box) -> tuple[Pixels, Valid]:
         """As the Protocol says."""
-        config = IngestConfig(georeference=False, series=scene.series, channels=self.plan.read)
+        config = ReadConfig(georeference=False, series=scene.series, channels=self.plan.read)
         outer = box.ndim - 2
         own = box.relative_to((0,) * outer + scene.box.start)
         with _named_damage(scene):

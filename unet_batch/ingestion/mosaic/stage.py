@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_batch.errors import FormatError, InputError
-from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.formats import foreign, open_reader
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.opening import foreign, open_reader
+from unet_batch.formats.reader import Reader
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.listing import Listed
 from unet_batch.ingestion.mosaic.scene import Scene
-from unet_batch.ingestion.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def survey_fields(
     """
     common, shapes = None, []
     for field in fields:
-        config_of = IngestConfig(georeference=False, series=field.series)
+        config_of = ReadConfig(georeference=False, series=field.series)
         with open_reader(field.path, config_of) as reader:
             facts = FieldFacts.of(reader)
             shapes.append(tuple(reader.shape[-2:]))
@@ -127,12 +127,10 @@ def _in_pixels(
 
 
 def _from_ome(path: str, config: MosaicConfig) -> Iterator[Field]:
-    import tifffile  # noqa: PLC0415 - the decoder of the file at hand only
+    from unet_batch.formats.tiff_facts import stage_positions  # noqa: PLC0415 - a decoder only when needed
 
-    from unet_batch.ingestion.tiff_facts import stage_positions  # noqa: PLC0415
-
-    with foreign(path), tifffile.TiffFile(Path(path)) as file:
-        found = stage_positions(file)
+    with foreign(path):
+        found = stage_positions(Path(path))
     if not found:
         raise FormatError(f"{path}: its OME-XML has no stage positions; give a CSV with path, x and y")
     for series, position in enumerate(found):

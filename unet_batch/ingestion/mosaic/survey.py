@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from unet_batch.errors import FormatError, InputError, MissingError
+from unet_batch.formats.projection import crs_of, crs_text
+from unet_batch.formats.raster import RasterFacts, facts_of, opened, raster_errors
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.listing import Listed
-from unet_batch.ingestion.projection import crs_of, crs_text
-from unet_batch.ingestion.raster import RasterFacts, facts_of, opened, raster_errors
 from unet_batch.store.bands import Band
 
 _READERS = 16

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
-from unet_batch.ingestion.formats import is_zarr
+from unet_batch.formats.opening import is_zarr
+from unet_batch.formats.projection import crs_of, crs_text, project, resolution_in, same_crs
+from unet_batch.formats.raster import RasterFacts, facts_of, opened
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.scene import Scene
-from unet_batch.ingestion.projection import crs_of, crs_text, project, resolution_in, same_crs
-from unet_batch.ingestion.raster import RasterFacts, facts_of, opened
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.image import Image
 

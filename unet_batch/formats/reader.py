@@ -1,4 +1,4 @@
-"""Reader: the seam between a foreign file and the ingest loop. Knows no file format and no Zarr.
+"""Reader: the Protocol between foreign files and the verbs that read them. Knows no file format and no Zarr.
 
 A format module gives a StoredArray (pixels in the file's own axis order) and its Facts; ArrangedReader
 turns both into canonical order: channels first, then t z y x.
@@ -51,7 +51,29 @@ class StoredArray(Protocol):
 
 
 class Reader(Protocol):
-    """One image of a foreign file, in canonical order."""
+    """One image of a foreign file, read box by box in canonical order: channels first, then t z y x.
+
+    A new format implements this, most easily by giving its pixels and Facts to ArrangedReader, and takes a
+    line in the table of `formats/opening.py`. tests/formats/reader_suite.py checks what is promised here.
+
+    Attributes:
+        kind: short name of the format, for people ("OME-TIFF").
+        axes: letters of the image's axes, of t c z y x in this order; ``c`` is there where ``channels`` > 1.
+        shape: extents in pixels of all axes but c, in the order of ``axes``; at least (y, x).
+        dtype: of what ``read`` gives: real numbers of at most 64 bits in native byte order; bool is uint8.
+        channels: number of channels after selection by the settings; at least 1.
+        channel_names: one for each channel, or none at all.
+        pixel_size: extent of a pixel by axis in ``unit``, at the level that is read; an axis of which the
+            file says nothing is left out, never made up.
+        unit: of ``pixel_size``, by the names of OME-Zarr ("micrometer"); None where it is not known.
+        nodata: value of pixels without data; None where there is none.
+        levels: levels of the file's own pyramid, the full resolution included; 1 without a pyramid.
+        notes: how the file was understood where it leaves room for doubt, a line each, for people.
+        georef: where the image lies on the earth; None where the file does not say.
+        bands: name, scale, offset, unit and colour of each channel; none where the format has no such.
+        valid: the file's own mask, where it has one: from a box to a bool array of the box's shape, true
+            where there is data; thread-safe like ``read``.
+    """
 
     kind: str
     axes: str
@@ -69,12 +91,30 @@ class Reader(Protocol):
     valid: Valid | None
 
     def read(self, box: Box) -> NDArray[Any]:
-        """(C, *box.shape) for a box inside ``shape`` (t z y x, those that exist); thread-safe."""
+        """The pixels of a box, from any thread.
+
+        Args:
+            box: a region inside ``shape``, at the level that was opened; it may cut strips and tiles.
+
+        Returns:
+            (channels, *box.shape) of ``dtype``: a fresh contiguous array that belongs to the caller.
+
+        Raises:
+            ValueError: a box that is not inside ``shape``.
+            Exception: what the decoder raises over damaged bytes; ``foreign`` around the call makes it a
+                FormatError of one line.
+        """
         ...
 
     def close(self) -> None:
         """Release files; reading afterwards is an error."""
         ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

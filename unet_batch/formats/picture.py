@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from unet_batch.errors import FormatError, InputError
-from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.reader import ArrangedReader, Facts
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.reader import ArrangedReader, Facts
 from unet_batch.tiling.box import Box
 
 WHOLE_FILE_LIMIT = 2 * 2**30
@@ -40,7 +40,7 @@ class DecodedPicture:
         self._pixels = np.empty((0,) * len(self.shape), self.dtype)
 
 
-def open_picture(path: Path, config: IngestConfig) -> ArrangedReader:
+def open_picture(path: Path, config: ReadConfig) -> ArrangedReader:
     """A PNG or JPEG, pixels as stored: no rotation by EXIF, no colour management.
 
     Raises:

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.ingestion.foreign_files import GREY, RGB, STACK, sample
-from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.formats import open_reader
+from tests.formats.foreign_files import GREY, RGB, STACK, sample
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.opening import open_reader
 
 
 def facts(path, pixels=None, **options):
     if pixels is not None:
         tifffile.imwrite(path, pixels, **options)
-    with open_reader(path, IngestConfig()) as reader:
+    with open_reader(path, ReadConfig()) as reader:
         return reader
 
 

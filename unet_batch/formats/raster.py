@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
-from unet_batch.ingestion.optional import rasterio_for
-from unet_batch.ingestion.projection import crs_text, map_unit
+from unet_batch.formats.optional import rasterio_for
+from unet_batch.formats.projection import crs_text, map_unit
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.tiling.box import Box

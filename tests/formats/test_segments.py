@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.ingestion.foreign_files import RGB, pixels
+from tests.formats.foreign_files import RGB, pixels
 from unet_batch.errors import FormatError
-from unet_batch.ingestion import segments
+from unet_batch.formats import segments
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.opening import open_reader
+from unet_batch.formats.segments import SegmentCache, SegmentedTiff
 from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.formats import open_reader
 from unet_batch.ingestion.layout import Blocking
-from unet_batch.ingestion.segments import SegmentCache, SegmentedTiff
 from unet_batch.tiling.box import Box
 
-PLAIN = IngestConfig()
+PLAIN = ReadConfig()
 
 
 @pytest.fixture

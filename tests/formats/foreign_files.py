@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 
-from unet_batch.ingestion.config import IngestConfig
+from unet_batch.formats.config import ReadConfig
 
 DATA = Path(os.environ.get("UNET_BATCH_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
@@ -45,7 +45,7 @@ class Foreign:
     expected: np.ndarray
     axes: str
     write: Callable[[Path, np.ndarray], object]
-    config: IngestConfig = field(default_factory=IngestConfig)
+    config: ReadConfig = field(default_factory=ReadConfig)
 
     def make(self, folder):
         path = folder / f"image{self.suffix}"
@@ -125,7 +125,7 @@ KINDS = {
         STACK.transpose(1, 0, 2, 3)[[3, 1]],
         "czyx",
         _tiff(photometric="minisblack", compression="zstd"),
-        IngestConfig(axes="zcyx", channels=(3, 1)),
+        ReadConfig(axes="zcyx", channels=(3, 1)),
     ),
     "numpy": Foreign(".npy", GREY, GREY[None], "yx", np.save),
     "numpy-fortran": Foreign(
@@ -134,7 +134,7 @@ KINDS = {
         RGB.transpose(2, 0, 1),
         "cyx",
         np.save,
-        IngestConfig(axes="yxc"),
+        ReadConfig(axes="yxc"),
     ),
     "png": Foreign(".png", RGB, RGB.transpose(2, 0, 1), "cyx", lambda p, a: Pillow.fromarray(a).save(p)),
     "png-16": Foreign(".png", GREY, GREY[None], "yx", lambda p, a: Pillow.fromarray(a).save(p)),

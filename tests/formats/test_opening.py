@@ -1,16 +1,20 @@
+from pkgutil import resolve_name
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pillow
 
-from tests.ingestion.foreign_files import RGB, by_tifffile, pixels, sample
+from tests.formats.foreign_files import RGB, by_tifffile, pixels, sample
 from unet_batch.errors import FormatError, InputError, MissingError
-from unet_batch.ingestion import picture
+from unet_batch.formats import opening, picture
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.opening import FORMATS, foreign, open_reader
+from unet_batch.formats.probe import probe
 from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.formats import foreign, open_reader
 from unet_batch.tiling.box import Box
 
-PLAIN = IngestConfig()
+PLAIN = ReadConfig()
 
 
 def read_all(path, config=PLAIN):
@@ -76,7 +80,7 @@ def test_numpy_cut_short(tmp_path):
 def test_numpy_axes_must_fit(tmp_path, shape, axes, says):
     np.save(tmp_path / "a.npy", pixels(shape))
     with pytest.raises(InputError, match=says):
-        open_reader(tmp_path / "a.npy", IngestConfig(axes=axes))
+        open_reader(tmp_path / "a.npy", ReadConfig(axes=axes))
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "datetime64[s]", "U3"])
@@ -149,18 +153,18 @@ def test_a_truncated_png_is_damaged(tmp_path):
 def test_settings_must_fit_the_file(tmp_path, settings, says):
     tifffile.imwrite(tmp_path / "a.tif", RGB)
     with pytest.raises(InputError, match=says):
-        open_reader(tmp_path / "a.tif", IngestConfig(**settings))
+        open_reader(tmp_path / "a.tif", ReadConfig(**settings))
 
 
 def test_series_and_level_are_chosen():
     path = sample("d_wsi/derived_CMU-1_pyramid.ome.tif")
-    with open_reader(path, IngestConfig(level=2)) as reader, tifffile.TiffFile(path) as file:
+    with open_reader(path, ReadConfig(level=2)) as reader, tifffile.TiffFile(path) as file:
         level = file.series[0].levels[2]
         np.testing.assert_array_equal(
             reader.read(Box.of_shape(reader.shape)), level.asarray().transpose(2, 0, 1)
         )
         assert reader.pixel_size["y"] == pytest.approx(0.499 * 2967 / level.shape[0])
-    with open_reader(sample("d_wsi/CMU-1-Small-Region.svs"), IngestConfig(series=1)) as reader:
+    with open_reader(sample("d_wsi/CMU-1-Small-Region.svs"), ReadConfig(series=1)) as reader:
         assert reader.shape == (768, 574)
 
 
@@ -183,5 +187,21 @@ def test_series_and_level_are_chosen():
     ],
 )
 def test_real_files_read_as_tifffile_reads_them(name):
-    found = read_all(sample(name), IngestConfig(georeference=False))  # GDAL has another JPEG decoder
+    found = read_all(sample(name), ReadConfig(georeference=False))  # GDAL has another JPEG decoder
     np.testing.assert_array_equal(found, by_tifffile(sample(name), found.shape[0]))
+
+
+def test_all_formats_have_an_opener_and_signatures_of_their_own():
+    for one in FORMATS:
+        assert callable(resolve_name(one.opener))
+        assert all(len(mark) <= opening._HEAD for mark in one.signatures)
+    marks = [mark for one in FORMATS for mark in one.signatures]
+    assert not any(a != b and a.startswith(b) for a in marks for b in marks)
+
+
+def test_settings_of_ingest_are_settings_of_reading(tmp_path):
+    """A reader takes the settings of any verb, and the probe's child is told only what reading needs."""
+    np.save(tmp_path / "a.npy", RGB)
+    with open_reader(tmp_path / "a.npy", IngestConfig(axes="yxc", block=16)) as reader:
+        assert reader.axes == "cyx"
+    probe(tmp_path / "a.npy", IngestConfig(axes="yxc", block=16))

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.projection import crs_of, crs_text
-from unet_batch.ingestion.raster import (
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.optional import has
+from unet_batch.formats.projection import crs_of, crs_text
+from unet_batch.formats.raster import (
     OpenFiles,
     RasterFacts,
     facts_of,
@@ -19,7 +20,7 @@ from unet_batch.ingestion.raster import (
     read_bands,
     read_mask,
 )
-from unet_batch.ingestion.reader import ArrangedReader, Facts
+from unet_batch.formats.reader import ArrangedReader, Facts, Reader
 from unet_batch.tiling.box import Box
 
 # Tags of GeoTIFF: pixel scale, tie points, transformation, keys.
@@ -35,7 +36,21 @@ def has_geo_tags(path: Path) -> bool:
         return any(code in tags for code in GEO_TAGS)
 
 
-def open_geotiff(path: str | Path, config: IngestConfig) -> ArrangedReader:
+def open_placed(path: Path, config: ReadConfig) -> Reader:
+    """A TIFF through GDAL where it says where it lies, else through tifffile."""
+    from unet_batch.formats.tiff import open_tiff  # noqa: PLC0415 - a decoder only when needed
+
+    wanted = config.georeference and config.axes is None and not config.series
+    if not wanted or not (config.crs or has_geo_tags(path)):
+        return open_tiff(path, config)
+    if has("rasterio"):
+        return open_geotiff(path, config)
+    reader = open_tiff(path, config)
+    reader.notes += ("its place on the earth is left out; pip install 'unet-batch[geo]' keeps it",)
+    return reader
+
+
+def open_geotiff(path: str | Path, config: ReadConfig) -> ArrangedReader:
     """A raster in full, or one of its overviews.
 
     Raises:

@@ -1,12 +1,13 @@
 """What TIFF tags and embedded texts say of an image: pixel size, channel names, nodata. Reads no pixels."""
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import tifffile
 
-from unet_batch.ingestion.reader import SAMPLES
+from unet_batch.formats.reader import SAMPLES
 
 _NODATA_TAG = 42113  # GDAL_NODATA
 _MICROMETRES = {
@@ -151,14 +152,16 @@ def _sized(sizes: dict[str, float]) -> PixelSize:
     return kept, "micrometer" if kept else None
 
 
-def stage_positions(file: tifffile.TiffFile) -> list[tuple[float, float, bool] | None]:
+def stage_positions(path: Path) -> list[tuple[float, float, bool] | None]:
     """Where each image of an OME-TIFF lies on the stage: x, y, and whether they are micrometres.
 
     OME's default unit, the reference frame, says nothing of lengths. None for an image without a position.
     """
+    with tifffile.TiffFile(path) as file:
+        text = file.ome_metadata or ""
     try:
         # A stage scan's own files, which the person named; expat refuses entity bombs.
-        root = ET.fromstring(file.ome_metadata or "")  # noqa: S314
+        root = ET.fromstring(text)  # noqa: S314
     except ET.ParseError:
         return []
     return [_position(image.find("{*}Pixels/{*}Plane")) for image in root.findall("{*}Image")]

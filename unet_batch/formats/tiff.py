@@ -6,12 +6,11 @@ from pathlib import Path
 import tifffile
 
 from unet_batch.errors import FormatError, InputError
-from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.flat import FlatFile
-from unet_batch.ingestion.layout import BLOCK
-from unet_batch.ingestion.reader import SAMPLES, ArrangedReader, Facts, StoredArray
-from unet_batch.ingestion.segments import SegmentedTiff
-from unet_batch.ingestion.tiff_facts import channel_names, kind_of, nodata_of, pixel_size_of
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.flat import FlatFile
+from unet_batch.formats.reader import SAMPLES, ArrangedReader, Facts, StoredArray
+from unet_batch.formats.segments import SegmentedTiff
+from unet_batch.formats.tiff_facts import channel_names, kind_of, nodata_of, pixel_size_of
 
 # tifffile logs what it works around, several lines for one damaged file; what matters is raised.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -20,7 +19,7 @@ logging.getLogger("tifffile").propagate = False
 _LETTERS = {"T": "t", "C": "c", "Z": "z", "Y": "y", "X": "x", "S": SAMPLES}
 
 
-def open_tiff(path: Path, config: IngestConfig) -> ArrangedReader:
+def open_tiff(path: Path, config: ReadConfig) -> ArrangedReader:
     """One series at one level of a TIFF.
 
     Raises:
@@ -35,7 +34,7 @@ def open_tiff(path: Path, config: IngestConfig) -> ArrangedReader:
         raise
 
 
-def _open(path: Path, file: tifffile.TiffFile, config: IngestConfig) -> ArrangedReader:
+def _open(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> ArrangedReader:
     series = _pick_series(path, file, config)
     base, level = series, _pick_level(path, series, config)
     segmented = SegmentedTiff(path, level, config.cache_mb * 2**20)
@@ -58,7 +57,7 @@ def _open(path: Path, file: tifffile.TiffFile, config: IngestConfig) -> Arranged
     return ArrangedReader(str(path), array, facts, config.channels)
 
 
-def _pick_series(path: Path, file: tifffile.TiffFile, config: IngestConfig) -> tifffile.TiffPageSeries:
+def _pick_series(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> tifffile.TiffPageSeries:
     count = len(file.series)
     if count == 0:
         raise FormatError(f"{path}: holds no image that can be read; check how it was written")
@@ -70,7 +69,7 @@ def _pick_series(path: Path, file: tifffile.TiffFile, config: IngestConfig) -> t
     return series
 
 
-def _pick_level(path: Path, series: tifffile.TiffPageSeries, config: IngestConfig) -> tifffile.TiffPageSeries:
+def _pick_level(path: Path, series: tifffile.TiffPageSeries, config: ReadConfig) -> tifffile.TiffPageSeries:
     if config.level >= len(series.levels):
         raise InputError(
             f"{path}: has levels 0 to {len(series.levels) - 1}, no level {config.level}; mend `level`"
@@ -90,7 +89,7 @@ def _stored(path: Path, series: tifffile.TiffPageSeries, segmented: SegmentedTif
 
 
 def _name_axes(
-    path: Path, letters: str, shape: tuple[int, ...], config: IngestConfig
+    path: Path, letters: str, shape: tuple[int, ...], config: ReadConfig
 ) -> tuple[str, tuple[str, ...]]:
     """Our letter for each stored axis: the caller's, the file's, or the first free of z t c with a note."""
     if config.axes is not None:
@@ -124,19 +123,13 @@ def _palette_note(series: tifffile.TiffPageSeries) -> tuple[str, ...]:
     return ("palette indices are kept as pixel values",) if palette else ()
 
 
-def _cache_note(segmented: SegmentedTiff, array: StoredArray, config: IngestConfig) -> tuple[str, ...]:
+def _cache_note(segmented: SegmentedTiff, array: StoredArray, config: ReadConfig) -> tuple[str, ...]:
     """Says so where strips as wide as the image will be decoded once per block."""
     if array is not segmented or not segmented.spans_width:
         return ()
-    need = segmented.bytes_across(_block_height(config))
+    need = segmented.bytes_across(config.rows)
     if need <= config.cache_mb * 2**20:
         return ()
     return (
         f"strips across a row of blocks take {need // 2**20} MB; `cache_mb` above that decodes them once",
     )
-
-
-def _block_height(config: IngestConfig) -> int:
-    if config.block is None:
-        return BLOCK[2]
-    return config.block if isinstance(config.block, int) else config.block[-2]

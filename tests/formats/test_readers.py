@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from tests.fakes import ArraySource
-from tests.ingestion.foreign_files import KINDS, pixels
-from tests.ingestion.reader_suite import ReaderSuite
-from unet_batch.ingestion.formats import open_reader
-from unet_batch.ingestion.reader import ArrangedReader, Facts
+from tests.formats.foreign_files import KINDS, pixels
+from tests.formats.reader_suite import ReaderSuite
+from unet_batch.formats.opening import open_reader
+from unet_batch.formats.reader import ArrangedReader, Facts
 from unet_batch.tiling.box import Box
 
 

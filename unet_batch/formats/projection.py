@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
-from unet_batch.ingestion.optional import rasterio_for
+from unet_batch.formats.optional import rasterio_for
 from unet_batch.store.georef import GeoReference
 
 if TYPE_CHECKING:

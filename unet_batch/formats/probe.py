@@ -1,6 +1,6 @@
 """A first reading in a child process, so that a hostile file can crash, hang or eat memory only there.
 
-`python -m unet_batch.ingestion.probe SRC CONFIG_JSON` is the child; `probe` starts it. It decodes small
+`python -m unet_batch.formats.probe SRC CONFIG_JSON` is the child; `probe` starts it. It decodes small
 images wholly and of large ones the first and the last pixel. It writes nothing.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from unet_batch import errors
 from unet_batch.errors import FormatError, UnetBatchError
-from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.formats import foreign, open_reader
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.opening import foreign, open_reader
 from unet_batch.tiling.box import Box
 
 TIMEOUT_S = 30
@@ -25,14 +25,20 @@ SMALL = 64 * 2**20
 """Decoded bytes up to which an image is decoded wholly."""
 
 
-def probe(path: str | Path, config: IngestConfig, timeout_s: float = TIMEOUT_S) -> None:
+def probe(path: str | Path, config: ReadConfig, timeout_s: float = TIMEOUT_S) -> None:
     """Reads a file once in a child process.
 
     Raises:
         UnetBatchError: what reading it raised in the child.
         FormatError: the child crashed or took longer than ``timeout_s``.
     """
-    command = [sys.executable, "-m", __spec__.name, str(path), config.model_dump_json()]
+    command = [
+        sys.executable,
+        "-m",
+        __spec__.name,
+        str(path),
+        config.model_dump_json(include=set(ReadConfig.model_fields)),
+    ]
     # One thread each: the thread pools of numeric libraries would count against the child's memory.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     try:
@@ -48,7 +54,7 @@ def probe(path: str | Path, config: IngestConfig, timeout_s: float = TIMEOUT_S) 
     _raise_reported(child.stdout)
 
 
-def read_once(path: str | Path, config: IngestConfig) -> None:
+def read_once(path: str | Path, config: ReadConfig) -> None:
     """What the child does: all pixels of a small image, the corners of a large one."""
     with open_reader(path, config) as reader, foreign(path):
         whole = Box.of_shape(reader.shape)
@@ -66,7 +72,7 @@ def _raise_reported(report: bytes) -> None:
         raise kind(told["message"])
 
 
-def main(path: str, config: IngestConfig) -> None:
+def main(path: str, config: ReadConfig) -> None:
     """Reports on standard output: null, or the error as JSON."""
     local = Path(path)
     limit = MEMORY_LIMIT + (local.stat().st_size if local.is_file() else 0)
@@ -81,4 +87,4 @@ def main(path: str, config: IngestConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], IngestConfig.model_validate_json(sys.argv[2]))
+    main(sys.argv[1], ReadConfig.model_validate_json(sys.argv[2]))

@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from tests.ingestion.foreign_files import RGB, pixels
+from tests.formats.foreign_files import RGB, pixels
 from unet_batch.errors import FormatError, InputError, MissingError
-from unet_batch.ingestion import probe as module
-from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.probe import probe
+from unet_batch.formats import probe as module
+from unet_batch.formats.config import ReadConfig
+from unet_batch.formats.probe import probe
 
-PLAIN = IngestConfig()
+PLAIN = ReadConfig()
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def stand_in(tmp_path, monkeypatch, script):
 
 
 def test_a_sound_file_passes_and_settings_reach_the_child(image):
-    probe(image, IngestConfig(axes="yxc"))
+    probe(image, ReadConfig(axes="yxc"))
     with pytest.raises(InputError, match="name them"):
         probe(image, PLAIN)
 
@@ -55,11 +55,11 @@ def test_a_hang_of_the_decoder_is_cut_off(image, tmp_path, monkeypatch):
 def test_memory_is_limited(image, tmp_path):
     """The child's own limit, seen from inside it."""
     greedy = (
-        "import sys; from pathlib import Path; from unet_batch.ingestion import probe\n"
+        "import sys; from pathlib import Path; from unet_batch.formats import probe\n"
         "def read_once(path, config):\n"
         "    with probe.foreign(path): bytearray(2 * probe.MEMORY_LIMIT)\n"
         "probe.read_once = read_once\n"
-        "probe.main(Path(sys.argv[1]), probe.IngestConfig())"
+        "probe.main(Path(sys.argv[1]), probe.ReadConfig())"
     )
     child = subprocess.run([sys.executable, "-c", greedy, str(image)], capture_output=True, check=True)
     assert "more memory" in json.loads(child.stdout)["message"]
