@@ -15,14 +15,14 @@ from PIL import Image as Pillow
 from tests.cli.program import SERIAL, call, listing, predict, settings
 from tests.worlds import noise, shard_hashes, write_image
 from unet_batch.store.lock import DriverLock
-from unet_batch.store.sampling import sample_chunks
+from unet_batch.tiling import BlockGrid
 
 CHUNK, SIDE = 32, 320
 
 
 def unsampled_chunk():
     """Index of a chunk that an image's identity does not look at, so that only its blocks meet it."""
-    sampled = {box.start for box in sample_chunks((SIDE, SIDE), (CHUNK, CHUNK), 16)}
+    sampled = {box.start for box in BlockGrid((SIDE, SIDE), (CHUNK, CHUNK)).spaced(16)}
     cells = np.ndindex(SIDE // CHUNK, SIDE // CHUNK)
     return next(cell for cell in cells if tuple(i * CHUNK for i in cell) not in sampled)
 

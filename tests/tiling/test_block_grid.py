@@ -51,6 +51,23 @@ def test_numbers_in_a_region_are_the_blocks_that_touch_it(grid, data):
     assert grid.indices_in(region).size == len(touching)
 
 
+@given(block_grids(), st.data())
+def test_pieces_are_what_blocks_have_of_a_region(grid, data):
+    start = tuple(data.draw(st.integers(-3, n + 3)) for n in grid.shape)
+    region = Box(start, tuple(a + data.draw(st.integers(0, 9)) for a in start))
+    assert list(grid.pieces(region)) == [grid.box(n).intersect(region) for n in grid.numbers_in(region)]
+
+
+@given(block_grids(), st.integers(1, 30))
+def test_spaced_blocks_are_evenly_spaced_and_reach_from_the_first_to_the_last(grid, count):
+    found = [int(number) for box in grid.spaced(count) for number in grid.numbers_in(box)]
+    assert len(found) == min(count, len(grid))
+    assert found[0] == 0
+    if count > 1:
+        assert found[-1] == len(grid) - 1
+    assert len(set(np.diff(found))) <= 2
+
+
 @given(block_grids())
 def test_z_order_visits_every_block_once(grid):
     numbers = np.arange(len(grid))

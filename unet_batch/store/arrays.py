@@ -8,9 +8,7 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,7 +23,7 @@ from unet_batch.store.cache import ChunkCache, ReadCount, read_through
 from unet_batch.store.io_errors import is_local, reading_metadata, writing
 from unet_batch.store.layout import ArrayLayout, codecs
 from unet_batch.store.pipeline import default_threads, opened, uses_zarrs, zarrs_reads
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box
 
 Location: TypeAlias = str | Path | Store
 
@@ -45,6 +43,8 @@ class Array:
     dtype: np.dtype[Any] = field(init=False)
     chunk: tuple[int, ...] = field(init=False)
     shard: tuple[int, ...] = field(init=False)
+    chunks: BlockGrid = field(init=False)
+    shards: BlockGrid = field(init=False)
     local: Path | None = field(init=False)
     metadata: dict[str, Any] = field(init=False)
 
@@ -53,6 +53,8 @@ class Array:
         self.dtype = self.zarray.dtype.newbyteorder("=")
         self.chunk = self.zarray.chunks
         self.shard = self.zarray.shards or self.zarray.chunks
+        self.chunks = BlockGrid(self.shape, self.chunk)
+        self.shards = BlockGrid(self.shape, self.shard)
         self.local = Path(self.path) if _on_disk(self.zarray) else None
         self.metadata = dict(self.zarray.metadata.to_dict())
 
@@ -110,7 +112,9 @@ class Array:
         """Whether any shard that touches ``box`` was ever written with more than fill (local arrays only)."""
         if self.local is None:
             return True
-        return any(self._file(self.local, index).exists() for index in _cells(box, self.shard))
+        return any(
+            self._file(self.local, index).exists() for index in self.shards.indices_in(box).positions()
+        )
 
     def stamp(self) -> str:
         """Changes whenever a shard is written or removed (local arrays; others: always the same)."""
@@ -142,30 +146,27 @@ class Array:
         # gives fill. zarrs refuses it.
         if self.local is None or uses_zarrs(self.zarray):
             return
-        for index in _cells(box, self.shard):
+        for index in self.shards.indices_in(box).positions():
             file = self._file(self.local, index)
             if file.exists() and not file.stat().st_size:
                 raise ValueError(f"{file.name} is empty")
 
     def _bad_chunk(self, box: Box) -> tuple[int, ...]:
-        for index in _cells(box, self.chunk):
-            start = tuple(i * c for i, c in zip(index, self.chunk, strict=True))
-            whole = Box(start, tuple(a + c for a, c in zip(start, self.chunk, strict=True)))
-            if not isinstance(self._attempt(whole.intersect(Box.of_shape(self.shape))), np.ndarray):
+        touched = self.chunks.indices_in(box)
+        for index in touched.positions():
+            if not isinstance(self._attempt(self.chunks.box(index)), np.ndarray):
                 return index
-        return box.scale_down(self.chunk).start
+        return touched.start
 
     def _check_inside(self, box: Box) -> None:
         if box.ndim != len(self.shape) or not Box.of_shape(self.shape).contains(box):
             raise ValueError(f"{self.path}: box {box} reaches past the shape {self.shape}")
 
     def _shard_index(self, box: Box) -> tuple[int, ...]:
-        index = tuple(a // s for a, s in zip(box.start, self.shard, strict=True))
-        start = tuple(i * s for i, s in zip(index, self.shard, strict=True))
-        whole = Box(start, tuple(a + s for a, s in zip(start, self.shard, strict=True)))
-        if not box.size or box != whole.intersect(Box.of_shape(self.shape)):
+        touched = self.shards.indices_in(box)
+        if touched.size != 1 or box != self.shards.box(touched.start):
             raise ValueError(f"{self.path}: box {box} is not one whole shard of {self.shard} in {self.shape}")
-        return index
+        return touched.start
 
     def _file(self, root: Path, index: tuple[int, ...]) -> Path:
         return root / self.zarray.metadata.encode_chunk_key(index)
@@ -269,11 +270,6 @@ def _created(where: str, layout: ArrayLayout, *, replace: bool) -> zarr.Array[An
 
 def _reopen(location: Location, inner: str, read_only: bool, threads: int) -> Array:
     return open_array(location, inner, read_only=read_only, threads=threads)
-
-
-def _cells(box: Box, extent: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    cells = box.scale_down(extent)
-    return product(*(range(a, b) for a, b in zip(cells.start, cells.stop, strict=True)))
 
 
 def _on_disk(zarray: zarr.Array[Any]) -> bool:

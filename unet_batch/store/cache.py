@@ -7,7 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,7 +94,7 @@ def read_through(
     """
     grid = box.scale_down(array.chunk)
     cached = {
-        index: chunk for index in _indices(grid) if (chunk := cache.get((array.path, index))) is not None
+        index: chunk for index in grid.positions() if (chunk := cache.get((array.path, index))) is not None
     }
     missing = np.ones(grid.shape, dtype=np.bool_)
     for index in cached:
@@ -141,7 +140,7 @@ def _grown(left: NDArray[np.bool_], box: Box, axis: int) -> Box:
 
 
 def _keep(array: Chunked, chunks: Box, read: "_Read", cache: ChunkCache, keep_outside: Box | None) -> None:
-    for index in _indices(chunks):
+    for index in chunks.positions():
         cell = _pixels(array, _cell(index))
         if keep_outside is None or not keep_outside.contains(cell):
             cache.put((array.path, index), read.pixels[cell.relative_to(read.region.start).slices])
@@ -153,19 +152,11 @@ def _paste(out: NDArray[Any], box: Box, pixels: NDArray[Any], region: Box) -> No
 
 
 def _pixels(array: Chunked, chunks: Box) -> Box:
-    whole = Box(
-        tuple(i * c for i, c in zip(chunks.start, array.chunk, strict=True)),
-        tuple(i * c for i, c in zip(chunks.stop, array.chunk, strict=True)),
-    )
-    return whole.intersect(Box.of_shape(array.shape))
+    return chunks.scale_up(array.chunk).intersect(Box.of_shape(array.shape))
 
 
 def _cell(index: tuple[int, ...]) -> Box:
     return Box(index, tuple(i + 1 for i in index))
-
-
-def _indices(cells: Box) -> Iterator[tuple[int, ...]]:
-    return product(*(range(a, b) for a, b in zip(cells.start, cells.stop, strict=True)))
 
 
 def _count(array: Chunked, box: Box, decoded: int) -> ReadCount:

@@ -84,26 +84,24 @@ class Columns:
     def put_status(self, blocks: NDArray[np.bool_], status: Status) -> None:
         """Set the status of ``blocks`` (a mask of the grid's shape), and nothing else of them."""
         self.status[blocks] = status
-        array = self.arrays["status"]
-        for index in np.ndindex(*_grid(array)):
-            region = _region(array, index).slices
-            if blocks[region].any():
-                self.changed["status", index] = self.status[region].copy()
+        for chunk in self.arrays["status"].chunks:
+            if blocks[chunk.box.slices].any():
+                self.changed["status", chunk.index] = self.status[chunk.box.slices].copy()
 
     def flush(self) -> None:
         """Write the changed chunks, each atomically."""
         for (name, index), chunk in self.changed.items():
             array = self.arrays[name]
-            array.write_shard(_region(array, index), chunk)
+            array.write_shard(array.shards.box(index), chunk)
         self.changed.clear()
         self.cache = ChunkCache(_CACHE_BYTES)
 
     def sums(self) -> tuple[float, NDArray[np.uint64]]:
         """Seconds and class counts over all blocks, read chunk by chunk."""
         seconds, counts = 0.0, np.zeros(self.classes, np.uint64)
-        for index in np.ndindex(*_grid(self.arrays["seconds"])):
-            seconds += float(self._chunk("seconds", index).sum(dtype=np.float64))
-            part = self._chunk("counts", (*index, 0))
+        for chunk in self.arrays["seconds"].chunks:
+            seconds += float(self._chunk("seconds", chunk.index).sum(dtype=np.float64))
+            part = self._chunk("counts", (*chunk.index, 0))
             counts += part.reshape(-1, self.classes).sum(axis=0, dtype=np.uint64)
         return seconds, counts
 
@@ -114,16 +112,17 @@ class Columns:
         if changed is not None:
             return changed[offset]
         array = self.arrays[name]
-        return array.read_cached(_region(array, place[1]), self.cache)[0][offset]
+        return array.read_cached(array.chunks.box(place[1]), self.cache)[0][offset]
 
     def _chunk(self, name: str, index: tuple[int, ...]) -> NDArray[Any]:
-        changed = self.changed.get((name, index))
-        return self.arrays[name].read(_region(self.arrays[name], index)) if changed is None else changed
+        changed, array = self.changed.get((name, index)), self.arrays[name]
+        return array.read(array.chunks.box(index)) if changed is None else changed
 
     def _chunk_to_change(self, name: str, cell: tuple[int, ...]) -> NDArray[Any]:
         place = _named(name, cell)
         if place not in self.changed:
-            self.changed[place] = self.arrays[name].read(_region(self.arrays[name], place[1]))
+            array = self.arrays[name]
+            self.changed[place] = array.read(array.chunks.box(place[1]))
         return self.changed[place]
 
     def _place(self, index: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -134,12 +133,3 @@ class Columns:
 
 def _named(name: str, cell: tuple[int, ...]) -> Place:
     return name, ((*cell, 0) if name == "counts" else cell)
-
-
-def _grid(array: Array) -> tuple[int, ...]:
-    return tuple(-(-n // c) for n, c in zip(array.shape, array.chunk, strict=True))
-
-
-def _region(array: Array, index: tuple[int, ...]) -> Box:
-    start = tuple(i * c for i, c in zip(index, array.chunk, strict=True))
-    return Box(start, tuple(min(a + c, n) for a, c, n in zip(start, array.chunk, array.shape, strict=True)))

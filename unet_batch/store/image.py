@@ -22,7 +22,7 @@ from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layer import channels_first, with_channels
-from unet_batch.store.sampling import means, percentiles, sample_chunks
+from unet_batch.store.sampling import means, percentiles
 from unet_batch.tiling.box import Box
 
 _ALIASES = {"band": "c", "channel": "c", "time": "t"}
@@ -176,7 +176,7 @@ class Image:
         array = self.arrays[0]
         metadata = {key: str(array.metadata.get(key)) for key in _IDENTITY_KEYS}
         digest = hashlib.sha256(json.dumps([metadata, self.axes], sort_keys=True).encode())
-        for box in sample_chunks(array.shape, array.chunk, _IDENTITY_CHUNKS):
+        for box in array.chunks.spaced(_IDENTITY_CHUNKS):
             digest.update(np.ascontiguousarray(array.read(box)).data)
         return digest.hexdigest()
 

@@ -5,7 +5,6 @@ Image writers and Masks are made of layers. Knows no metadata and no classes.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from unet_batch.store.arrays import Array, create_array, open_array
 from unet_batch.store.georef import GRID_MAPPING
 from unet_batch.store.group import write_scalar
 from unet_batch.store.layout import PyramidLayout
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box
 
 Halve = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -123,11 +122,7 @@ class Layer:
         factor = tuple(
             a // b for a, b in zip(self.layout.factor(level), self.layout.factor(level - 1), strict=True)
         )
-        grown = Box(
-            tuple(a * f for a, f in zip(box.start, factor, strict=True)),
-            tuple(b * f for b, f in zip(box.stop, factor, strict=True)),
-        )
-        below = grown.intersect(Box.of_shape(self.layout.shape_at(level - 1)))
+        below = box.scale_up(factor).intersect(Box.of_shape(self.layout.shape_at(level - 1)))
         stored = with_channels(below, self.layout.axes, 0, self.layout.channels)
         target = with_channels(box, self.layout.axes, 0, self.layout.channels)
         if self.levels[level - 1].has_data(stored):
@@ -139,9 +134,6 @@ class Layer:
 
     def shards(self, level: int) -> Iterator[Box]:
         """Every shard of ``level``, clipped to its shape."""
-        shape = self.layout.shape_at(level)
         at = self.layout.axes.find("c")
-        shard = [s for axis, s in enumerate(self.levels[level].shard) if axis != at]
-        for start in product(*(range(0, n, s) for n, s in zip(shape, shard, strict=True))):
-            stop = tuple(min(a + s, n) for a, s, n in zip(start, shard, shape, strict=True))
-            yield Box(start, stop)
+        shard = tuple(s for axis, s in enumerate(self.levels[level].shard) if axis != at)
+        return (one.box for one in BlockGrid(self.layout.shape_at(level), shard))

@@ -11,6 +11,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from unet_batch.errors import InputError
 from unet_batch.store.georef import GRID_MAPPING, GeoReference
+from unet_batch.tiling import BlockGrid, ceil_div, round_up
 
 _BLOSC_LEVEL = 5
 # A block's part of a level is written in the same pass while it is at least this long: smaller shards
@@ -94,6 +95,11 @@ class PyramidLayout:
             raise InputError(f"axes {self.axes}: {self.channels} channels need an axis c")
 
     @property
+    def blocks(self) -> BlockGrid:
+        """What is written as one, without channels."""
+        return BlockGrid(self.shape, self.block)
+
+    @property
     def level_count(self) -> int:
         """How many levels there are."""
         if self.levels is not None:
@@ -125,7 +131,7 @@ class PyramidLayout:
 
     def shape_at(self, level: int) -> tuple[int, ...]:
         """Shape of ``level`` without channels."""
-        return tuple(-(-n // f) for n, f in zip(self.shape, self.factor(level), strict=True))
+        return tuple(ceil_div(n, f) for n, f in zip(self.shape, self.factor(level), strict=True))
 
     def array_at(self, level: int) -> ArrayLayout:
         """The array of ``level``; each inner chunk holds one channel, each shard all."""
@@ -176,7 +182,7 @@ def _fit(shape: int, shard: int, chunk: int) -> tuple[int, int]:
     """Shard and chunk of one axis: the shard whole, unless the image ends in it; the chunk divides it."""
     if shape < shard:
         chunk = min(chunk, shape)
-        return -(-shape // chunk) * chunk, chunk
+        return round_up(shape, chunk), chunk
     if shard <= chunk:
         return shard, shard
     divisor = next(c for c in range(chunk, 0, -1) if shard % c == 0)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box
 
 _MAX_PIXELS = 2**24
 
@@ -37,18 +37,6 @@ class Sampled(Protocol):
     def read(self, box: Box, channels: tuple[int, ...] | None = None) -> NDArray[Any]:
         """(C, *box.shape)."""
         ...
-
-
-def sample_chunks(shape: tuple[int, ...], chunk: tuple[int, ...], count: int) -> Iterator[Box]:
-    """At most ``count`` chunks of the grid, evenly spaced, the first and the last among them."""
-    grid = tuple(-(-n // c) for n, c in zip(shape, chunk, strict=True))
-    total = prod(grid)
-    taken = min(count, total)
-    for number in dict.fromkeys(i * (total - 1) // max(1, taken - 1) for i in range(taken)):
-        index = np.unravel_index(number, grid)
-        start = tuple(int(i) * c for i, c in zip(index, chunk, strict=True))
-        stop = tuple(min(a + c, n) for a, c, n in zip(start, chunk, shape, strict=True))
-        yield Box(start, stop)
 
 
 def percentiles(
@@ -86,7 +74,7 @@ def _by_channel(
     source, has = next((pair for pair in levels if _small(pair[0])), levels[-1])
     most = max(1, _MAX_PIXELS // prod(source.chunk))
     whole = Box.of_shape(source.shape)
-    boxes = [whole] if _small(source) else list(sample_chunks(source.shape, source.chunk, most))
+    boxes = [whole] if _small(source) else list(BlockGrid(source.shape, source.chunk).spaced(most))
     for channel in channels:
         parts = []
         for box in boxes:

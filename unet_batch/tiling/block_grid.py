@@ -137,6 +137,24 @@ class BlockGrid:
         axes = [np.arange(a, b, dtype=np.int64) for a, b in zip(touched.start, touched.stop, strict=True)]
         return np.ravel_multi_index(np.meshgrid(*axes, indexing="ij"), self.counts).ravel().astype(np.int64)
 
+    def pieces(self, region: Box) -> Iterator[Box]:
+        """What each block that ``region`` touches has of it, in raster order.
+
+        >>> [piece.start for piece in BlockGrid((5, 10), (2, 4)).pieces(Box((1, 5), (3, 9)))]
+        [(1, 5), (1, 8), (2, 5), (2, 8)]
+        """
+        return (self.box(index).intersect(region) for index in self.indices_in(region).positions())
+
+    def spaced(self, count: int) -> Iterator[Box]:
+        """At most ``count`` blocks, evenly spaced by number, the first and the last among them.
+
+        >>> [box.start for box in BlockGrid((5, 10), (2, 4)).spaced(3)]
+        [(0, 0), (2, 4), (4, 8)]
+        """
+        last, taken = len(self) - 1, min(count, len(self))
+        for number in dict.fromkeys(i * last // max(1, taken - 1) for i in range(taken)):
+            yield self.box(number)
+
     def z_order(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """``numbers`` along the Z-order (Morton) curve: consecutive blocks share margins and chunks."""
         index = np.unravel_index(numbers, self.counts)

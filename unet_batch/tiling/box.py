@@ -1,7 +1,8 @@
 """Box: a half-open N-D region of integers. Knows nothing of arrays, files or networks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 from unet_batch.tiling.rounding import ceil_div
@@ -70,6 +71,17 @@ class Box:
     def contains(self, other: "Box") -> bool:
         """Whether every position of ``other`` lies inside."""
         return other.size == 0 or self.intersect(other) == other
+
+    def positions(self) -> Iterator[tuple[int, ...]]:
+        """Every position inside, in raster order (last axis fastest)."""
+        return product(*(range(a, b) for a, b in zip(self.start, self.stop, strict=True)))
+
+    def scale_up(self, factor: Sequence[int]) -> "Box":
+        """The box on a grid finer by ``factor``: all fine positions of every position inside."""
+        return Box(
+            tuple(a * f for a, f in zip(self.start, factor, strict=True)),
+            tuple(b * f for b, f in zip(self.stop, factor, strict=True)),
+        )
 
     def scale_down(self, factor: Sequence[int]) -> "Box":
         """The box on a grid coarser by ``factor``: every coarse position that it touches."""
