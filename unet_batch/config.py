@@ -14,6 +14,10 @@ from unet_batch.errors import ConfigError, MissingError
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
+# Far more than any settings have; what goes beyond was not written by a person for this program.
+_LARGEST_FILE = 4 << 20  # bytes
+_MOST_VALUES, _DEEPEST, _LONGEST_INTEGER = 1_000_000, 50, 1024
+
 
 class Config(BaseModel):
     """Frozen settings; unknown keys are refused."""
@@ -46,13 +50,19 @@ def validate(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+        text = content.decode()
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; check the path of the YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text ({error}); give a YAML file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({_one_line(error)}); mend the file") from None
+    if len(content) > _LARGEST_FILE:
+        raise ConfigError(f"{path}: larger than {_LARGEST_FILE >> 20} MiB; give a YAML file with settings")
+    try:
+        values = _parsed(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: not YAML ({error}); mend the file") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -60,14 +70,43 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def _parsed(text: str) -> Any:
+    """What YAML ``text`` says; a ValueError of one line where it is none or larger than settings are."""
+    try:
+        values = yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except Exception as error:  # noqa: BLE001 - PyYAML lets errors of dates, numbers and keys out as they come
+        raise ValueError(_one_line(error)[:200]) from None
+    _check_size(values)
+    return values
+
+
+def _check_size(values: Any) -> None:
+    """Raise ValueError for more values (aliases counted where they are used) or depth than settings have."""
+    count, left = 0, [(values, 0)]
+    while left:
+        value, depth = left.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise ValueError(f"holds more than {_MOST_VALUES:,} values")
+        if depth > _DEEPEST:
+            raise ValueError(f"nested more than {_DEEPEST} deep")
+        if isinstance(value, int) and value.bit_length() > _LONGEST_INTEGER:
+            raise ValueError(f"an integer of {value.bit_length()} bits")
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        if isinstance(inner, list):
+            left.extend((one, depth + 1) for one in inner)
+
+
 def _set(values: dict[str, Any], item: str) -> None:
     key, sign, text = item.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"--set {item}: write key=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {item}: the value is not YAML ({_one_line(error)})") from None
+        value = _parsed(text)
+    except ValueError as error:
+        raise ConfigError(f"--set {item:.200}: the value is not YAML ({error})") from None
     *parents, leaf = key.strip().split(".")
     for parent in parents:
         child = values.setdefault(parent, {})

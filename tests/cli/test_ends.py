@@ -52,6 +52,10 @@ def test_a_block_that_fails_is_set_aside_and_tried_again_on_request(desk, wide):
     assert (labels[row * CHUNK : (row + 1) * CHUNK, column * CHUNK : (column + 1) * CHUNK] == 255).all()
     assert (labels != 255).any()
 
+    checked = call("verify", "out.zarr")
+    assert checked.code == 3
+    assert "are failed, so not checked; run predict with --retry-failed" in checked.err
+    assert call("verify", "whole.zarr").code == 0
     again = predict(image="wide.zarr", using=wide)
     assert (again.code, "nothing to do" in again.err) == (3, True)
     file.write_bytes(content)
@@ -75,6 +79,9 @@ def test_sigterm_ends_with_75_and_the_next_run_goes_on(desk, wide):
     found = call("status", "out.zarr", "--json").json
     assert found["state"] == "incomplete"
     assert 0 < found["blocks"]["done"] < found["blocks"]["total"] == 100
+    checked = call("verify", "out.zarr", "--json")
+    assert (checked.code, checked.json["ok"]) == (3, False)
+    assert checked.json["pending"] == found["blocks"]["pending"]
     answer = predict(image="wide.zarr", using=small)
     assert answer.code == 0
     assert f"resuming: {found['blocks']['pending']} of 100 blocks are left" in answer.err

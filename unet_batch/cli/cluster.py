@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 
 from unet_batch.cli import options
+from unet_batch.cli.exit_codes import ExitCode
 from unet_batch.cli.jobs import cluster
-
-FAILED = 3
 
 
 @click.group()
@@ -38,7 +37,7 @@ def doctor(cluster_file: Path | None, overrides: tuple[str, ...], wait: float, a
                 click.echo(f"{'':<24} cure: {finding.cure}")
     if as_json:
         options.echo_json([asdict(finding) for finding in found])
-    return FAILED if any(finding.verdict == "fail" for finding in found) else 0
+    return ExitCode.INCOMPLETE if any(finding.verdict == "fail" for finding in found) else 0
 
 
 @command.command()

@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from unet_batch.cli import options
+from unet_batch.cli.exit_codes import ExitCode
 from unet_batch.cli.progress import display, echo_line, observe
-from unet_batch.cli.stopping import STOPPED, on_signals
+from unet_batch.cli.stopping import on_signals
 
 KINDS = ["cog", "parts", "ome-tiff", "geojson", "parquet", "gpkg"]
 
@@ -57,4 +58,4 @@ def command(
         polygons = "" if summary.features is None else f", {summary.features:,} polygons"
         size = f"{options.count_of(summary.bytes)}B"
         click.echo(f"{out}: {summary.kind}{polygons}, {size}, {options.duration(summary.seconds)}")
-    return 0 if summary.finished else STOPPED
+    return 0 if summary.finished else ExitCode.STOPPED

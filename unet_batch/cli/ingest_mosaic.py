@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unet_batch.cli import options
-from unet_batch.cli.predict import FAILED_BLOCKS
+from unet_batch.cli import exit_codes, options
 from unet_batch.cli.progress import display, echo_line, observe
-from unet_batch.cli.stopping import STOPPED, on_signals
+from unet_batch.cli.stopping import on_signals
 
 if TYPE_CHECKING:
     from unet_batch.ingestion.mosaic.run import MosaicSummary
@@ -59,9 +58,7 @@ def command(
         options.echo_json(found.to_json())
     else:
         _show(found)
-    if found.blocks["pending"]:
-        return STOPPED
-    return FAILED_BLOCKS if found.blocks["failed"] else 0
+    return exit_codes.of_blocks(found.blocks)
 
 
 def _show(found: "MosaicSummary") -> None:

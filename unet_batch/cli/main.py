@@ -1,16 +1,15 @@
-"""``unet-batch``: the verbs by name, and what a person sees of an error. Imports no verb until it is called.
+"""``unet-batch``: the verbs by name, and what a person sees of an error. Imports a verb when it is called."""
 
-Exit codes: 0 done; 2 bad input or usage; 3 finished, but some blocks were set aside; 75 stopped early on
-request, or another run is at work there: run again to go on; 130 interrupted.
-"""
-
+import errno
 import importlib
-import os
 import sys
+from pathlib import Path
 
 import click
 
-from unet_batch.errors import StoreBusyError, UnetBatchError, UnfinishedError
+from unet_batch.cli.exit_codes import ExitCode, of_error
+from unet_batch.cli.streams import guarded
+from unet_batch.errors import UnetBatchError, write_fault
 
 VERBS = {
     "cancel": "End a SLURM job.",
@@ -73,24 +72,65 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The program: errors that a person can act on are one line and exit code 2."""
+    """The program: errors that a person can act on are one line and an exit code of ``exit_codes``."""
+    with guarded() as streams:
+        code = _run()
+        streams.flush()
+        if streams.fault is not None:
+            _refuse(f"standard output: {write_fault(streams.fault)}")
+            code = code or ExitCode.REFUSED
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
+        Path.cwd()  # many a path is taken from it, in places that would blame something else
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except UnetBatchError as error:
-        click.echo(f"error: {error}", err=True)
-        code = 75 if isinstance(error, UnfinishedError | StoreBusyError) else 2
-    except ModuleNotFoundError as error:
-        if (extra := EXTRAS.get((error.name or "").partition(".")[0])) is None:
-            raise
-        click.echo(f"error: {error.name} is not installed; run `pip install 'unet-batch[{extra}]'`", err=True)
-        code = 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+        code = ExitCode.INTERRUPTED
+    except Exception as error:
+        if (message := _refusal(error)) is None:
+            raise
+        code = _refuse(message, of_error(error))
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _refuse(message: str, code: ExitCode = ExitCode.REFUSED) -> ExitCode:
+    click.echo(f"error: {' '.join(message.splitlines())}", err=True)
+    return code
+
+
+def _refusal(error: Exception) -> str | None:
+    """What a person is told of ``error``; None where it is a fault of this program."""
+    if isinstance(error, UnetBatchError | UnicodeEncodeError) and (cause := _not_utf8(error)):
+        return cause
+    if isinstance(error, UnetBatchError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        return extra and f"{error.name} is not installed; run `pip install 'unet-batch[{extra}]'`"
+    return _path_fault(error) if isinstance(error, OSError) else None
+
+
+def _not_utf8(error: BaseException | None) -> str | None:
+    """The refusal, where a path whose bytes are no UTF-8 is behind an error."""
+    while error is not None:
+        if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+            return f"{error.object:.300}: not UTF-8, which this path must be; rename it"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _path_fault(error: OSError) -> str | None:
+    """The refusal, where no code asked for what the file system says of the person's own paths."""
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{str(error.filename)[:60]}...: {write_fault(error)}"
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working folder is not there any longer; change to another one and run again"
+    return None

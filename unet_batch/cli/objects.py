@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from unet_batch.cli import options
+from unet_batch.cli.exit_codes import ExitCode
 from unet_batch.cli.progress import display, observe
-from unet_batch.cli.stopping import STOPPED, on_signals
+from unet_batch.cli.stopping import on_signals
 
 
 @click.command()
@@ -48,4 +49,4 @@ def command(
     elif found.finished:
         counts = ", ".join(f"{count:,} {name}" for name, count in found.objects.items())
         click.echo(f"{table}: {sum(found.objects.values()):,} objects ({counts})")
-    return 0 if found.finished else STOPPED
+    return 0 if found.finished else ExitCode.STOPPED

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import click
 
-from unet_batch.cli import options
+from unet_batch.cli import exit_codes, options
 from unet_batch.cli.progress import display, echo_line, observe
 from unet_batch.cli.status import show
-from unet_batch.cli.stopping import STOPPED, on_signals
-
-FAILED_BLOCKS = 3
+from unet_batch.cli.stopping import on_signals
 
 
 @click.command()
@@ -59,6 +57,4 @@ def command(
         echo_line("status", asdict(found))
     else:
         show(found, as_json=flags["as_json"])
-    if found.blocks["pending"]:
-        return STOPPED
-    return FAILED_BLOCKS if found.blocks["failed"] else 0
+    return exit_codes.of_blocks(found.blocks)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unet_batch.cli import options
-from unet_batch.cli.predict import FAILED_BLOCKS
+from unet_batch.cli.exit_codes import ExitCode
 from unet_batch.cli.progress import Display, display, echo_line
-from unet_batch.cli.stopping import STOPPED, on_signals
+from unet_batch.cli.stopping import on_signals
 
 if TYPE_CHECKING:
     from unet_batch.engine.hooks import Progress
@@ -82,8 +82,8 @@ def _observe(shown: Display, image: str, event: "Event | None", progress: "Progr
 def _code(outcomes: "list[Outcome]") -> int:
     states = {outcome.state for outcome in outcomes}
     if states & {"incomplete", "waiting", "running", "busy"}:
-        return STOPPED
-    return FAILED_BLOCKS if states & {"failed", "refused"} else 0
+        return ExitCode.STOPPED
+    return ExitCode.INCOMPLETE if states & {"failed", "refused"} else ExitCode.DONE
 
 
 def _show(outcomes: "list[Outcome]", **flags: Any) -> None:

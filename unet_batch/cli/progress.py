@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from unet_batch.cli import options
+from unet_batch.cli.streams import clean, drawing
 
 if TYPE_CHECKING:
     from unet_batch.engine.hooks import Progress as Standing
@@ -68,7 +69,6 @@ class Lines:
 def echo_line(event: str, values: Mapping[str, object]) -> None:
     """One line of JSON on stdout, at once."""
     click.echo(json.dumps({"event": event, "time": time.time(), **values}, default=str))
-    sys.stdout.flush()
 
 
 class Log:
@@ -135,12 +135,12 @@ class Bar:
         if self.begun:
             self.release()
         else:
-            self.progress.update(self.task, description=message)
+            self.progress.update(self.task, description=clean(message))
 
     def release(self) -> None:
         """Print what was told before the bar moved."""
         for message in self.held:
-            self.progress.console.print(message, highlight=False, markup=False, soft_wrap=True)
+            self.progress.console.print(clean(message), highlight=False, markup=False, soft_wrap=True)
         self.held.clear()
 
 
@@ -169,7 +169,7 @@ def _bar(what: str) -> Iterator[Bar]:
         TextColumn("blocks  {task.fields[rate]} "),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    progress = Progress(*columns, console=Console(stderr=True))
+    progress = Progress(*columns, console=Console(file=drawing()))
     bar = Bar(progress, what)
     progress.start()
     finished = False

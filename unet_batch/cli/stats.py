@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from unet_batch.cli import options
+from unet_batch.cli.exit_codes import ExitCode
 from unet_batch.cli.progress import display, observe
-from unet_batch.cli.stopping import STOPPED, on_signals
+from unet_batch.cli.stopping import on_signals
 
 _SHOWN = 50  # rows
 
@@ -54,4 +55,4 @@ def command(
             click.echo(f"{zone}{row['class']:<16} {row['pixels']:>15,} px {share:>9} {size:>16}")
         if len(found.rows) > _SHOWN:
             click.echo(f"... and {len(found.rows) - _SHOWN} more rows in {table}")
-    return 0 if found.finished else STOPPED
+    return 0 if found.finished else ExitCode.STOPPED

@@ -12,6 +12,7 @@ from rich.progress import Progress as RichProgress
 
 from unet_batch.cli import options
 from unet_batch.cli.progress import LINES_EVERY, echo_line
+from unet_batch.cli.streams import clean, drawing
 
 if TYPE_CHECKING:
     from unet_batch.training.hooks import Progress
@@ -75,7 +76,7 @@ class StepBar:
         self.bar.update(self.task, completed=progress.step, total=progress.steps, facts=facts)
 
     def _print(self, line: str) -> None:
-        self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.bar.console.print(clean(line), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def step_display(*, quiet: bool, json_lines: bool) -> Iterator[StepDisplay]:
             MofNCompleteColumn(),
             TextColumn("steps  {task.fields[facts]}"),
         )
-        bar = RichProgress(*columns, console=Console(stderr=True))
+        bar = RichProgress(*columns, console=Console(file=drawing()))
         task = bar.add_task("train", total=None, facts="")
         if bar.console.is_terminal:
             bar.start()

@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOPPED = 75  # exit code of a run that ended early; the same command goes on
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 @contextmanager
 def on_signals(
     tell: Callable[[str], None], ending: str = "ending the blocks under way"
 ) -> Iterator[Callable[[], bool]]:
-    """A question that is answered True once SIGINT, SIGTERM or SIGUSR1 has come."""
+    """A question that is answered True once one of ``SIGNALS`` has come; ``nohup`` keeps SIGHUP away."""
     asked: list[int] = []
     told: list[int] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
@@ -29,7 +30,7 @@ def on_signals(
             tell(f"{signal.Signals(asked[0]).name}: {ending}; run again to go on")
         return bool(asked)
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield stop

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unet_batch.cli import options
+from unet_batch.cli.exit_codes import ExitCode
 from unet_batch.cli.progress import echo_line
 from unet_batch.cli.steps import step_display
 from unet_batch.cli.stopping import on_signals
@@ -16,8 +17,6 @@ from unet_batch.errors import RankError, UnetBatchError
 if TYPE_CHECKING:
     from unet_batch.training.config import TrainConfig
     from unet_batch.training.run import TrainResult
-
-BAD_INPUT, STOPPED = 2, 75
 
 
 @click.command()
@@ -49,10 +48,10 @@ def command(
     except UnetBatchError as error:
         if first or isinstance(error, RankError):
             raise
-        return BAD_INPUT  # the first rank has said why
+        return ExitCode.REFUSED  # the first rank has said why
     if first:
         _show(result, **flags)
-    return 0 if result.finished or "TORCHELASTIC_RUN_ID" in os.environ else STOPPED
+    return 0 if result.finished or "TORCHELASTIC_RUN_ID" in os.environ else ExitCode.STOPPED
 
 
 def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult":

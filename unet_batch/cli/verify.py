@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from unet_batch.cli import options
+from unet_batch.cli.exit_codes import ExitCode
 
 
 @click.command()
@@ -13,7 +14,10 @@ from unet_batch.cli import options
 @click.option("--untiled", type=click.IntRange(min=0), default=0, metavar="N", help="Compare N windows.")
 @options.as_json
 def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
-    """Re-read every block of the mask store OUT and compare its checksum; exit code 3 if any is damaged.
+    """Re-read every block of the mask store OUT and compare its checksum.
+
+    Exit codes: 0 all blocks are done and as they were written; 2 bad input; 3 damage was found, or blocks
+    are pending or failed.
 
     --untiled N also computes N random windows in one untiled pass each and keeps the largest difference to
     the tiled answer in the store.
@@ -22,8 +26,10 @@ def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
 
     found = verify(out, repair=repair)
     values: dict[str, object] = {
-        "ok": found.ok,
+        "ok": found.whole,
         "checked": found.checked,
+        "pending": found.pending,
+        "failed": found.failed,
         "bad_blocks": [list(index) for index in found.bad_blocks],
         "bad_levels": list(found.bad_levels),
         "repaired": found.repaired,
@@ -42,4 +48,7 @@ def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
         for key, value in values.items():
             if value is not None:
                 click.echo(f"{key:>20}: {value}")
-    return 0 if found.ok else 3
+        for state, cure in (("pending", "run predict again"), ("failed", "run predict with --retry-failed")):
+            if count := values[state]:
+                click.echo(f"{out}: {count} blocks are {state}, so not checked; {cure}", err=True)
+    return ExitCode.DONE if found.whole else ExitCode.INCOMPLETE

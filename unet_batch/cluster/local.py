@@ -93,14 +93,16 @@ def patience(scheduler: str | None) -> float:
 class _OwnWorker(WorkerPlugin):  # type: ignore[misc]  # distributed is half typed
     """What a worker of this driver alone does otherwise than Dask's.
 
-    Ctrl-C reaches every process of a terminal: workers go on, so that the driver can end their blocks. And
-    they end without tearing down their networks, which takes up to a second: all that they made is on disk.
+    Ctrl-C and the end of a terminal reach every process of it: workers go on, so that the driver can end
+    their blocks. And they end without tearing down their networks, which takes up to a second: all that they
+    made is on disk.
     """
 
     def setup(self, worker: Worker) -> None:
         """Runs in the main thread of a worker's process, also after its nanny restarted it."""
         del worker
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         atexit.register(os._exit, 0)
 
 

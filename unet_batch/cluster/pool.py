@@ -73,7 +73,7 @@ class _LeaveSignalsToTheNanny(WorkerPlugin):  # type: ignore[misc]  # distribute
     def setup(self, worker: Worker) -> None:
         """Runs in the main thread of a worker's process, also after its nanny restarted it."""
         del worker
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unet_batch.engine.hooks import Hooks
@@ -25,6 +25,8 @@ class Verification:
 
     Attributes:
         ok: every done block is as it was written (after the repair, if there was one).
+        pending: blocks that no run has settled yet.
+        failed: blocks that were set aside.
         checked: blocks compared.
         bad_blocks: grid indices of blocks that differed or could not be read.
         bad_levels: levels above those that blocks write, with what cannot be read of them.
@@ -36,6 +38,13 @@ class Verification:
     bad_blocks: tuple[tuple[int, ...], ...]
     bad_levels: tuple[str, ...]
     repaired: bool = False
+    pending: int = 0
+    failed: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the store is as it was written and no block is left to do."""
+        return self.ok and not (self.pending or self.failed)
 
 
 def verify(
@@ -59,7 +68,7 @@ def verify(
         return found
     _repair(path, found.bad_blocks, hooks)
     left = _check(path, watch)
-    return Verification(left.ok, left.checked, found.bad_blocks, found.bad_levels, repaired=True)
+    return replace(left, bad_blocks=found.bad_blocks, bad_levels=found.bad_levels, repaired=True)
 
 
 def _check(path: str | Path, watch: Watch) -> Verification:
@@ -79,7 +88,15 @@ def _check(path: str | Path, watch: Watch) -> Verification:
                 bad.append(index)
             watch(count, len(done))
     levels = tuple(_bad_levels(masks))
-    return Verification(not (bad or levels), len(done), tuple(bad), levels)
+    blocks = ledger.totals().blocks
+    return Verification(
+        not (bad or levels),
+        len(done),
+        tuple(bad),
+        levels,
+        pending=blocks[Status.PENDING],
+        failed=blocks[Status.FAILED],
+    )
 
 
 def _bad_levels(masks: Masks) -> Iterator[str]:

@@ -245,3 +245,14 @@ def test_a_table_is_there_whole_or_not_at_all(tmp_path, monkeypatch, name):
     with pytest.raises(OutputError, match="disk or quota is full"):
         write(tmp_path / name, [{"class": "a", "pixels": 1}])
     assert not list(tmp_path.iterdir())
+
+
+def test_names_are_no_formulas_in_a_spreadsheet(tmp_path):
+    rows = [{"zone": "=HYPERLINK(1)", "class": "@x", "pixels": -1}, {"zone": "a", "class": "+b", "pixels": 2}]
+    write(tmp_path / "t.csv", rows)
+    assert (tmp_path / "t.csv").read_text().splitlines()[1:] == [
+        '"\'=HYPERLINK(1)","\'@x",-1',
+        '"a","\'+b",2',
+    ]
+    write(tmp_path / "t.parquet", rows)
+    assert pq.read_table(tmp_path / "t.parquet").to_pylist() == rows

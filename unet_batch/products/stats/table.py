@@ -18,6 +18,8 @@ from unet_batch.store.io_errors import writing
 
 Row = dict[str, Any]
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -66,9 +68,17 @@ def write(path: Path, found: list[Row]) -> None:
     table = pa.Table.from_pylist(found)
     with writing(str(path)), atomic_file(path) as file:
         if path.suffix == ".csv":
-            pa.csv.write_csv(table, file)
+            pa.csv.write_csv(pa.Table.from_pylist([_as_text(row) for row in found]), file)
         else:
             pa.parquet.write_table(table, file)
+
+
+def _as_text(row: Row) -> Row:
+    """Names that a spreadsheet would run as formulas are quoted by an apostrophe, as OWASP advises."""
+    return {
+        key: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        for key, value in row.items()
+    }
 
 
 def _agreement(plan: StatsPlan, matrix: NDArray[np.int64], value: int) -> Row:
