@@ -25,7 +25,7 @@ from unet_batch.training.data.config import DataConfig
 from unet_batch.training.data.sources import open_sources
 from unet_batch.training.distributed import Ranks
 from unet_batch.training.evaluator import Evaluator, Scores
-from unet_batch.training.tiled import Tiled
+from unet_batch.training.region_predictor import RegionPredictor
 
 KINDS = {
     "fluorescence": ("fluo",),
@@ -80,9 +80,9 @@ def by_kind(data: Path, model: nn.Module, spec: ModelSpec, *, tta: bool) -> dict
     settings = read_yaml(CONFIG)
     device = torch.device("cpu")
     dtype = torch.bfloat16 if cpu_has_bf16() else None
-    tiled = Tiled(spec, device, dtype, tile=None, batch=1, tta=tta)
+    predictor = RegionPredictor(spec, device, dtype, tile=None, batch=1, tta=tta)
     validation = ValidationConfig.model_validate(settings["validation"])
-    judge = Evaluator(validation, spec, tiled, Ranks(0, 1, device), data_range=1.0)
+    judge = Evaluator(validation, spec, predictor, Ranks(0, 1, device), data_range=1.0)
     found = {}
     print(f"\nflips averaged: {tta}\n| images | {' | '.join(SHOWN)} |")
     for name, members in KINDS.items():

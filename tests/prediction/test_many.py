@@ -58,16 +58,16 @@ def test_all_but_the_broken_one_are_done_largest_first(tmp_path, images, network
 
 
 def test_the_network_is_made_ready_once(tmp_path, images, network, monkeypatch):
-    from unet_batch.prediction import forward
+    from unet_batch.prediction import networks
 
-    ready, prepare = [], forward.devices.prepare
+    ready, prepare = [], networks.devices.prepare
 
     def noted(*arguments):
         ready.append(arguments)
         return prepare(*arguments)
 
-    monkeypatch.setattr(forward.devices, "prepare", noted)
-    forward._kept.clear()
+    monkeypatch.setattr(networks.devices, "prepare", noted)
+    networks._ready.clear()
     predict_many([images], tmp_path / "out", network, PredictConfig(**PLAIN))
     assert len(ready) == 1
 

@@ -12,7 +12,7 @@ from unet_batch.tiling import Box
 from unet_batch.training.config import ValidationConfig
 from unet_batch.training.distributed import Ranks
 from unet_batch.training.evaluator import Evaluator
-from unet_batch.training.tiled import Tiled
+from unet_batch.training.region_predictor import RegionPredictor
 
 NAMES = ("background", "interior", "border")
 
@@ -20,8 +20,8 @@ NAMES = ("background", "interior", "border")
 def evaluator():
     spec = ModelSpec(in_channels=1, classes=NAMES, width=2, depth=1)
     cpu = torch.device("cpu")
-    tiled = Tiled(spec, cpu, None, tile=None, batch=1)
-    return Evaluator(ValidationConfig(instances={}), spec, tiled, Ranks(0, 1, cpu), data_range=1.0)
+    predictor = RegionPredictor(spec, cpu, None, tile=None, batch=1)
+    return Evaluator(ValidationConfig(instances={}), spec, predictor, Ranks(0, 1, cpu), data_range=1.0)
 
 
 def objects_of(folder, classes):

@@ -1,19 +1,25 @@
-"""Canvases: where the answers for tiles become one block, on the device.
+"""Canvases: where what networks say of tiles becomes one region, on the device.
 
-Shapes: K classes, S spatial axes of the block, T of a tile. Boxes here have spatial axes only.
+Pixels are copied by one thread on the CPU. torch parts a copy of a megabyte among threads, which then wait
+for each other: beside a network on the same two cores each megapixel took 11 ms of them, where one thread
+needs less than one.
+
+Shapes: K classes, S spatial axes of the region, T of a tile. Boxes here have spatial axes only.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from unet_batch.inference.copies import put
 from unet_batch.models import heads
 from unet_batch.models.heads import Head
 from unet_batch.tiling import Box
 
 
 class LabelCanvas:
-    """Labels alone, each pixel from one tile: nothing of K channels is ever kept for a whole block.
+    """Labels alone, each pixel from one tile: nothing of K channels is ever kept for a whole region.
 
     Where no tile is added, labels are anything.
     """
@@ -22,13 +28,13 @@ class LabelCanvas:
         self.head, self.averaged = head, averaged
         self.labels: Tensor | None = None
 
-    def add(self, answer_KT: Tensor, write: Box, region: Box) -> None:
+    def add(self, found_KT: Tensor, write: Box, region: Box) -> None:
         """Take the labels of a tile that writes ``write`` into ``region``."""
-        labels = decide(answer_KT, self.head, averaged=self.averaged)
+        labels = decide(found_KT, self.head, averaged=self.averaged)
         if self.labels is None:
             self.labels = labels.new_empty((labels.shape[0], *region.shape))
         common = write.intersect(region)
-        put(self.labels, _at(common, region), labels[_at(common, write)])
+        _put(self.labels, _at(common, region), labels[_at(common, write)])
 
 
 class ProbabilityCanvas:
@@ -39,14 +45,14 @@ class ProbabilityCanvas:
         self.total: Tensor | None = None
         self.weight: Tensor | None = None
 
-    def add(self, answer_KT: Tensor, write: Box, region: Box) -> None:
+    def add(self, found_KT: Tensor, write: Box, region: Box) -> None:
         """Add the probabilities of a tile; always in the same order, as float sums depend on it."""
         if self.total is None or self.weight is None:
-            self.total = answer_KT.new_zeros((answer_KT.shape[0], *region.shape))
-            self.weight = answer_KT.new_zeros(region.shape)
+            self.total = found_KT.new_zeros((found_KT.shape[0], *region.shape))
+            self.weight = found_KT.new_zeros(region.shape)
         common = write.intersect(region)
         part = self.weights[_at(common, write)[1:]]
-        self.total[_at(common, region)] += answer_KT[_at(common, write)] * part
+        self.total[_at(common, region)] += found_KT[_at(common, write)] * part
         self.weight[_at(common, region)[1:]] += part
 
     @property
@@ -57,13 +63,28 @@ class ProbabilityCanvas:
         return self.total / torch.where(self.weight > 0, self.weight, torch.ones_like(self.weight))
 
 
-def decide(answer_KT: Tensor, head: Head, *, averaged: bool) -> Tensor:
+def decide(found_KT: Tensor, head: Head, *, averaged: bool) -> Tensor:
     """(1, T) classes, (K, T) zeros and ones, or (K, T) values, from logits or mean probabilities."""
     if averaged and head == "multilabel":
-        answer_KT = answer_KT - 0.5  # heads.labels decides at logit 0
-    labels = heads.labels(answer_KT[None], head)
+        found_KT = found_KT - 0.5  # heads.labels decides at logit 0
+    labels = heads.labels(found_KT[None], head)
     return labels if head == "multiclass" else labels[0]
 
 
 def _at(common: Box, origin: Box) -> tuple[slice, ...]:
     return (slice(None), *common.relative_to(origin.start).slices)
+
+
+def stacked(parts: Sequence[Tensor]) -> Tensor:
+    """``parts`` of one shape along a new first axis."""
+    if parts[0].device.type == "cpu":
+        return torch.from_numpy(np.stack([part.numpy() for part in parts]))
+    return torch.stack(list(parts))
+
+
+def _put(target: Tensor, at: tuple[slice, ...], values: Tensor) -> None:
+    """``target[at] = values``."""
+    if target.device.type == "cpu":
+        target.numpy()[at] = values.numpy()
+    else:
+        target[at] = values

@@ -3,6 +3,7 @@
 Interval and size arithmetic on one axis; every spatial axis of these networks behaves alike. No torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unet_batch.errors import SpecError
@@ -59,6 +60,17 @@ class ReceptiveField:
                 f"not {output}; ask for smaller tiles"
             )
         return self.fixed
+
+    def margins(self, output: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Pixels per axis that a tile reads before and behind the ``output`` pixels that it answers for.
+
+        The surplus that makes an input legal lies behind the tile: starts stay multiples of ``multiple``.
+
+        Raises:
+            SpecError: the network takes one size only and that gives less.
+        """
+        behind = tuple(self.input_size(extent) - extent - self.margin for extent in output)
+        return (self.margin,) * len(behind), behind
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Autotuner:
             InputError: a device, precision or backend that is not there.
         """
         from unet_batch.models.device import resolve_device, resolve_precision  # noqa: PLC0415 - torch
-        from unet_batch.prediction.loaded import loaded  # noqa: PLC0415 - imports torch
+        from unet_batch.prediction.networks import loaded  # noqa: PLC0415 - imports torch
 
         request = Request.open(self.image, self.models, self.config, self.axes)
         modules = [loaded(*pair)[0] for pair in zip(request.hashes, self.models, strict=True)]

@@ -181,12 +181,10 @@ def _merge(config: PredictConfig, *, exact: bool) -> Literal["crop", "blend"]:
 
 def _grid(request: Request, choice: Choice, merge: str) -> GridPart:
     reach = request.spec.receptive_field()
-    outer, dims = (1,) * request.outer, request.spec.dims
+    outer = (1,) * request.outer
     none = (0,) * request.outer
     block = choose_block(request, choice.device)
-    inputs = [reach.input_size(t) for t in choice.tile]
-    # The surplus that makes an input legal lies behind the tile: starts must stay multiples of `multiple`.
-    after = tuple(n - t - reach.margin for n, t in zip(inputs, choice.tile, strict=True))
+    before, after = reach.margins(choice.tile)
     step = choice.tile
     if merge == "blend":
         kept = 1 - request.config.overlap
@@ -195,9 +193,9 @@ def _grid(request: Request, choice: Choice, merge: str) -> GridPart:
         block=outer + block,
         tile=outer + choice.tile,
         step=outer + step,
-        before=none + (reach.margin,) * dims,
+        before=none + before,
         after=none + after,
-        multiple=outer + (reach.multiple,) * dims,
+        multiple=outer + (reach.multiple,) * request.spec.dims,
     )
 
 

@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unet_batch.inference.canvas import LabelCanvas, ProbabilityCanvas, decide
-from unet_batch.inference.sweep import sweep
-from unet_batch.prediction.forward import Forward
+from unet_batch.inference.canvas import decide
+from unet_batch.inference.sliding_window import SlidingWindow
+from unet_batch.prediction.networks import ready_networks
 from unet_batch.prediction.plan import Plan
 from unet_batch.store.pyramid import halve_labels, halve_mean
 from unet_batch.tiling import Box, Tile
-from unet_batch.tiling.blend import weights
 
 NO_DATA = 255
 FEW_CLASSES = 16  # up to here comparing with each class is faster than counting in bins
@@ -55,6 +54,9 @@ class Predictor:
         levels: levels that a block writes itself.
         fill: label of pixels without data.
         calls: how many should run at once at most.
+
+    Attributes:
+        calls: how many threads may ask the networks at once.
     """
 
     def __init__(
@@ -68,15 +70,19 @@ class Predictor:
         calls: int = 1,
     ) -> None:
         self.plan, self.device, self.levels, self.fill = plan, device, levels, fill
-        self.dims = plan.spec.dims
-        self.forward = Forward(plan, models, device, threads, calls)
-        tile, step = plan.grid.tile[-self.dims :], plan.grid.step[-self.dims :]
-        self.weights = torch.from_numpy(weights(tile, step)).to(device)
-
-    @property
-    def calls(self) -> int:
-        """How many threads may ask the networks at once."""
-        return self.forward.calls
+        self.dims, compute = plan.spec.dims, plan.compute
+        # Where results depend on the number of threads, it is the plan's.
+        networks = ready_networks(plan, models, device, compute.threads or threads, calls)
+        self.calls = min(network.calls for network in networks)
+        self.window = SlidingWindow(
+            networks,
+            plan.spec,
+            plan.tiles,
+            batch=compute.batch,
+            tta=compute.tta,
+            device=device,
+            fixed_batch=compute.backend != "eager",
+        )
 
     def answer(self, hull: NDArray[Any], region: Box, valid: NDArray[np.bool_] | None = None) -> Answer:
         """What the networks say of the block ``region``, from the pixels (C, *read box) of its tiles.
@@ -85,7 +91,7 @@ class Predictor:
         """
         tiles = [tile for tile in self.plan.tiles.tiles(region) if _wanted(tile, region, valid)]
         with torch.inference_mode():
-            labels, probabilities = self._answer(self._to_device(hull), region, tiles)
+            labels, probabilities = self._answer(self.window.to_device(hull), region, tiles)
             keep = None if valid is None else torch.from_numpy(self._spatial(valid)).to(self.device)
             return Answer(labels, probabilities, keep)
 
@@ -96,16 +102,11 @@ class Predictor:
 
     def probabilities(self, hull: NDArray[Any], region: Box) -> NDArray[np.float32]:
         """(K, S) of ``region``, merged as the plan says, neither quantised nor masked."""
-        with torch.inference_mode():
-            canvas = ProbabilityCanvas(self.weights)
-            self._fill(canvas, self._to_device(hull), region, self.plan.tiles.tiles(region), wanted=True)
-            return canvas.probabilities.cpu().numpy()
+        return self.window.probabilities(self.window.to_device(hull), region).cpu().numpy()
 
     def one_pass(self, pixels_CS: NDArray[Any]) -> NDArray[np.float32]:
         """(K, tile): the answer for one tile anywhere, from the pixels (C, *read box) that it sees."""
-        with torch.inference_mode():
-            answer = self.forward(self._to_device(pixels_CS)[None], probabilities=True)
-            return np.asarray(answer[0].cpu().numpy())
+        return self.window.one_tile(self.window.to_device(pixels_CS)).cpu().numpy()
 
     def labels(self, probabilities_KS: NDArray[np.float32]) -> NDArray[Any]:
         """What the store holds where the network answers ``probabilities``."""
@@ -116,25 +117,9 @@ class Predictor:
         """Labels (1 or K, S) and, where the plan needs them, probabilities (K, S)."""
         head, output = self.plan.spec.head, self.plan.output
         if self.plan.compute.merge == "crop" and not (output.probabilities or output.confidence):
-            labels = LabelCanvas(head, averaged=self.forward.averages)
-            self._fill(labels, pixels, region, tiles, wanted=False)
-            assert labels.labels is not None
-            return labels.labels, None
-        canvas = ProbabilityCanvas(self.weights)
-        self._fill(canvas, pixels, region, tiles, wanted=True)
-        return decide(canvas.probabilities, head, averaged=True), canvas.probabilities
-
-    def _fill(
-        self,
-        canvas: LabelCanvas | ProbabilityCanvas,
-        pixels: Tensor,
-        region: Box,
-        tiles: Sequence[Tile],
-        *,
-        wanted: bool,
-    ) -> None:
-        answer = partial(self.forward, probabilities=wanted)
-        sweep(canvas, pixels, self.plan.tiles, region, tiles, answer, self.plan.compute.batch)
+            return self.window.labels(pixels, region, tiles), None
+        probabilities = self.window.probabilities(pixels, region, tiles)
+        return decide(probabilities, head, averaged=True), probabilities
 
     def _computed(
         self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None, region: Box
@@ -180,17 +165,9 @@ class Predictor:
             case _:
                 return (int(np.count_nonzero(labels[0] == labels[0])),)  # NaN is no value, and not itself
 
-    def _to_device(self, hull: NDArray[Any]) -> Tensor:
-        native = np.require(hull, dtype=hull.dtype.newbyteorder("="), requirements=["C", "W"])
-        pixels = torch.from_numpy(self._spatial(native))
-        if self.device.startswith("cuda"):
-            return pixels.pin_memory().to(self.device, non_blocking=True)
-        return pixels
-
-    def _spatial(self, array: NDArray[Any]) -> NDArray[Any]:
-        """``array`` without its outer axes, which have one pixel in a block."""
-        lead = array.shape[: array.ndim - len(self.plan.image.shape)]
-        return array.reshape(lead + array.shape[array.ndim - self.dims :])
+    def _spatial(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """``valid`` (*region) without its outer axes, which have one pixel in a block."""
+        return valid.reshape(valid.shape[-self.dims :])
 
 
 def _wanted(tile: Tile, region: Box, valid: NDArray[np.bool_] | None) -> bool:

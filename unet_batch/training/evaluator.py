@@ -19,7 +19,7 @@ from unet_batch.training.metrics.classes import ClassTally
 from unet_batch.training.metrics.instances import INSTANCE_SCORES, InstanceTally
 from unet_batch.training.metrics.membranes import MEMBRANE_SCORES, MembraneTally
 from unet_batch.training.metrics.regression import REGRESSION_SCORES, RegressionTally
-from unet_batch.training.tiled import Labelled, Tiled
+from unet_batch.training.region_predictor import Predicted, RegionPredictor
 
 Scores = dict[str, float]
 Tally = ClassTally | RegressionTally | MembraneTally | InstanceTally
@@ -32,14 +32,14 @@ class Evaluator:
     Attributes:
         config: which scores.
         spec: the networks' description.
-        tiled: how they are applied.
+        predictor: how they are applied.
         ranks: who takes part.
         data_range: of regression targets.
     """
 
     config: ValidationConfig
     spec: ModelSpec
-    tiled: Tiled
+    predictor: RegionPredictor
     ranks: Ranks
     data_range: float
 
@@ -68,7 +68,7 @@ class Evaluator:
     def _tallies(self, network: nn.Module, region: Region, threshold: float | None) -> list[Tally]:
         membranes = self.config.membranes
         kept = None if membranes is None else self.spec.classes.index(membranes.membrane)
-        found = self.tiled.labels(network, region, kept)
+        found = self.predictor(network, region, kept)
         truth = region.read_labels(region.box)
         tallies: list[Tally] = [self._plain(truth, found.labels, region)]
         if membranes is not None:
@@ -88,7 +88,7 @@ class Evaluator:
         return empty.plus(truth, found, int(region.stores.form.fill))
 
     def _membranes(
-        self, truth: NDArray[Any], found: Labelled, region: Region, thresholds: tuple[float, ...]
+        self, truth: NDArray[Any], found: Predicted, region: Region, thresholds: tuple[float, ...]
     ) -> MembraneTally:
         assert self.config.membranes is not None
         assert found.probability is not None

@@ -23,10 +23,10 @@ from unet_batch.training.hooks import Hooks, Progress
 from unet_batch.training.losses.weighted_sum import make_loss
 from unet_batch.training.network import begin, spec_of
 from unet_batch.training.norm import synced
+from unet_batch.training.region_predictor import RegionPredictor
 from unet_batch.training.state import Standing
 from unet_batch.training.step import Step, make_optimiser
 from unet_batch.training.supervision import Supervised, checkpoint_activations
-from unet_batch.training.tiled import Tiled
 
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -141,8 +141,8 @@ def _called(config: TrainConfig, ranks: Ranks, module: nn.Module) -> nn.Module:
 def _evaluator(config: TrainConfig, ranks: Ranks, spec: ModelSpec) -> Evaluator:
     chosen = config.validation
     precision = resolve_precision(config.run.precision, ranks.device.type)
-    tiled = Tiled(spec, ranks.device, _DTYPES[precision], chosen.tile, chosen.batch, chosen.tta)
-    return Evaluator(chosen, spec, tiled, ranks, config.objective.data_range)
+    predictor = RegionPredictor(spec, ranks.device, _DTYPES[precision], chosen.tile, chosen.batch, chosen.tta)
+    return Evaluator(chosen, spec, predictor, ranks, config.objective.data_range)
 
 
 def _check_parts(config: TrainConfig, ranks: Ranks) -> None:

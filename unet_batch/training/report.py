@@ -57,7 +57,7 @@ def draw_predictions(job: Job, network: nn.Module, path: Path) -> None:
     rows = figure.subplots(len(regions), 3, squeeze=False)
     for axes, region in zip(rows, regions, strict=True):
         middle = Region(region.stores, _middle(region.box), region.number)
-        found = job.judge.tiled.labels(network, middle).labels
+        found = job.judge.predictor(network, middle).labels
         truth = middle.read_labels(middle.box)
         axes[0].imshow(_picture(_plane(middle.read_image(middle.box))), cmap="gray")
         for axis, labels in zip(axes[1:], (truth, found), strict=True):
