@@ -1,5 +1,6 @@
 """A pool of separate processes: found by its file, under TLS, left when it is lost."""
 
+import http.client
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,7 +80,7 @@ def test_a_pool_is_found_by_its_file_works_and_ends_when_asked(pool):
     with connect(there(path)) as client:
         events = list(by_dask.run(client, slow, range(5)))
         assert sorted(event.number for event in events) == [0, 1, 2, 3, 4]
-        assert "127.0.0.1" in dashboard(client, str(path))
+        assert dashboard(client, there(path)) is None
     check_it_is_closed_to_strangers(path, scheduler)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(LONG) == 0
@@ -104,8 +107,17 @@ def check_it_is_closed_to_strangers(path, scheduler):
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection((host, int(port))) as plain:
         assert not speaks(plain, context), "a stranger without the pool's certificate"
-    listening = [c.laddr for c in psutil.Process(scheduler.pid).net_connections() if c.status == "LISTEN"]
-    assert {one.ip for one in listening if one.port != int(port)} == {"127.0.0.1"}, "the dashboard"
+    check_there_is_no_page(psutil.Process(scheduler.pid), int(port))
+
+
+def check_there_is_no_page(process, port):
+    """Dask listens for HTTP; on loopback alone, and it shows nothing."""
+    listening = [c.laddr for c in process.net_connections() if c.status == "LISTEN" and c.laddr.port != port]
+    assert {one.ip for one in listening} == {"127.0.0.1"}
+    for one in listening:
+        for page in ("", "status", "info/main/workers.html", "info/logs.html", "json/counts.json", "health"):
+            with pytest.raises((urllib.error.URLError, http.client.HTTPException, OSError)):
+                urllib.request.urlopen(f"http://127.0.0.1:{one.port}/{page}", timeout=5)
 
 
 def test_a_lost_worker_leaves_a_driver_that_waits_and_then_ends_unfinished(pool):
@@ -170,7 +182,17 @@ def test_a_dashboard_for_all_is_told_by_the_name_of_its_machine(tmp_path):
     path = tmp_path / "scheduler-1.json"
     with process("scheduler", path, "--set", "dashboard=0.0.0.0:0") as scheduler:
         until(path.exists, of=scheduler)
-        assert dashboard(None, str(path)).startswith(f"http://{socket.gethostname()}:")
+        assert dashboard(None, there(path)).startswith(f"http://{socket.gethostname()}:")
+
+
+def test_a_dashboard_on_loopback_comes_with_its_tunnel(tmp_path):
+    path = tmp_path / "scheduler-1.json"
+    with process("scheduler", path, "--set", "dashboard=127.0.0.1:0") as scheduler:
+        until(path.exists, of=scheduler)
+        address, tunnel = dashboard(None, there(path)).split("; from elsewhere: ")
+        with urllib.request.urlopen(address.split()[0]) as page:
+            assert page.status == 200
+        assert tunnel.startswith("ssh -L")
 
 
 def test_an_interface_that_is_not_there_is_one_line(tmp_path):

@@ -1,17 +1,26 @@
+import http.client
 import json
+import os
+import socket
+import stat
 import threading
+import urllib.error
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 
 import dask
 import psutil
 import pytest
 from dask.utils import parse_timedelta
+from distributed import Client, LocalCluster, Security
 
 from unet_batch.cluster import local
 from unet_batch.cluster.config import ClusterConfig, packets_at_once
 from unet_batch.cluster.local import connect, dashboard, patience
 from unet_batch.cluster.rendezvous import Rendezvous
+from unet_batch.engine.config import ExecutionConfig
+from unet_batch.engine.worker_pool import kept, worker_pool
 from unet_batch.errors import InputError, MissingError, UnfinishedError, WorkerLostError
 
 
@@ -29,15 +38,76 @@ def test_a_worker_runs_one_packet_more_than_it_has_threads(concurrency, threads,
 
 
 def test_a_running_cluster_is_joined_by_address_or_file(tmp_path):
-    with connect(ClusterConfig()) as owner:
+    with (
+        LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        Client(cluster) as owner,
+    ):
         path = tmp_path / "scheduler.json"
         owner.write_scheduler_file(str(path))
         for scheduler in (str(path), json.loads(path.read_text())["address"]):
             with connect(ClusterConfig(scheduler=scheduler)) as guest:
                 assert guest.nthreads() == owner.nthreads()
-        with urllib.request.urlopen(dashboard(owner)) as page:
-            assert page.status == 200
         assert owner.nthreads(), "a guest that leaves must not take the cluster with it"
+
+
+def listening(process):
+    return [one.laddr.port for one in process.net_connections() if one.status == "LISTEN"]
+
+
+def answers_pickles(port):
+    """Whether a stranger's plain connection is answered as Dask answers one."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            plain.settimeout(2)
+            return bool(plain.recv(8))  # Dask's plain protocol greets first
+    except OSError:
+        return False
+
+
+def test_nobody_else_gets_into_a_local_cluster(tmp_path):
+    driver = psutil.Process()
+    before = set(listening(driver))
+    with connect(ClusterConfig(workers=2)) as client:
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        ports = set(listening(driver)) - before
+        for child in driver.children(recursive=True):
+            ports |= set(listening(child))
+        assert len(ports) >= 5  # scheduler, two nannies, two workers
+        assert not [port for port in ports if answers_pickles(port)]
+        strangers = (Security(), Security.temporary())
+        for scheme, security in zip(("tcp", "tls"), strangers, strict=True):
+            with pytest.raises((OSError, TimeoutError)):
+                Client(f"{scheme}://{address.partition('://')[2]}", timeout=2, security=security)
+        for port in ports:
+            with pytest.raises((urllib.error.URLError, http.client.HTTPException, OSError)):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/info/main/workers.html", timeout=5)
+
+
+def test_the_key_of_a_local_cluster_is_its_owners_and_goes_with_it():
+    with connect(ClusterConfig()) as client:
+        key = Path(client.security.tls_ca_file)
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
+    assert not key.parent.exists()
+
+
+def test_runs_in_a_row_share_workers_that_strangers_cannot_reach():
+    config = ExecutionConfig(workers=1)
+    with kept(config, 1, 1) as shared:
+        assert not shared.scheduler.startswith("tcp")
+        with worker_pool(shared, 1, 1) as pool:
+            first = pool.ask(os.getpid)
+        with worker_pool(shared, 1, 1) as pool:
+            assert pool.ask(os.getpid) == first != os.getpid()
+
+
+def test_a_dashboard_is_there_when_asked_for():
+    config = ClusterConfig(dashboard="127.0.0.1:0")
+    with connect(config) as client, urllib.request.urlopen(dashboard(client, config)) as page:
+        assert page.status == 200
+    with connect(ClusterConfig(processes=False)) as client:
+        assert dashboard(client, ClusterConfig()) is None
 
 
 def test_a_scheduler_file_that_is_not_there():
@@ -89,15 +159,15 @@ def kill_new_workers(ended):
 def test_a_worker_that_dies_while_it_starts(monkeypatch, deaths):
     started, start = [], local._start
 
-    def deadly(config):
+    def deadly(config, security):
         started.append(config)
         if len(started) > deaths:
-            return start(config)
+            return start(config, security)
         ended = threading.Event()
         killer = threading.Thread(target=kill_new_workers, args=(ended,))
         killer.start()
         try:
-            return start(config)
+            return start(config, security)
         finally:
             ended.set()
             killer.join()

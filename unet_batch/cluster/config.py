@@ -25,7 +25,7 @@ class ClusterConfig(Config):
         concurrency: packets that one worker runs at once, so that one reads while others compute.
         threads: CPU threads of each worker's own libraries; None leaves it to them.
         processes: False keeps the worker inside the driver's process.
-        dashboard: address of the dashboard of a local cluster; loopback only unless told otherwise.
+        dashboard: address of the dashboard of workers started here; None for none.
     """
 
     scheduler: str | None = None
@@ -33,7 +33,7 @@ class ClusterConfig(Config):
     concurrency: int = Field(default=2, ge=1)
     threads: int | None = Field(default=None, ge=1)
     processes: bool = True
-    dashboard: str = "127.0.0.1:0"
+    dashboard: str | None = None
     start_timeout: float = Field(default=60.0, gt=0)
 
 
@@ -45,7 +45,8 @@ class PoolConfig(Config):
             scheduler is reached.
         port: of the scheduler; 0 takes any free one.
         tls: encrypt and authenticate by a certificate that is made for each scheduler.
-        dashboard: address of the scheduler's dashboard; loopback only unless told otherwise.
+        dashboard: address of the dashboard, for example ``127.0.0.1:0``; every user of its machine
+            can read it. None for none.
         patience: seconds without any worker after which a driver leaves, to go on later.
         concurrency: packets that one worker runs at once, so that one reads while others compute; ``auto`` is
             one more than it has threads, up to five.
@@ -55,7 +56,7 @@ class PoolConfig(Config):
     interface: str | None = None
     port: int = Field(default=0, ge=0, le=65535)
     tls: bool = True
-    dashboard: str = "127.0.0.1:0"
+    dashboard: str | None = None
     patience: float = Field(default=300.0, gt=0)
     concurrency: Concurrency = "auto"
     preload: tuple[str, ...] = ("torch",)

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
 from distributed.utils import silence_logging_cmgr
 
 from unet_batch.cluster.config import ClusterConfig
-from unet_batch.cluster.rendezvous import Rendezvous
+from unet_batch.cluster.rendezvous import Rendezvous, new_key, write_private
 from unet_batch.errors import InputError, UnfinishedError, WorkerLostError
 
 # Dask starts its workers with one OpenMP thread each and a malloc that gives every large buffer back at once,
@@ -39,12 +41,22 @@ SETTINGS = {
 }
 
 STARTS = 3
+# Dask's processes always listen for HTTP, and show logs and stacks to whoever asks: no page, nothing to show.
+NO_PAGES: dict[str, list[str]] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+NO_DASHBOARD = "127.0.0.1:0"
+
 PATIENCE = 300.0  # seconds; workers of one's own that do not come back by then never will
 
 
 @contextmanager
 def connect(config: ClusterConfig) -> Iterator[Client]:
     """A client; workers that were started for it end with it.
+
+    Workers started here speak TLS by a key that is made for them: on a machine with other users plain Dask on
+    loopback lets each of them run code as the one who started it.
 
     Raises:
         InputError: nobody answers at the address.
@@ -57,7 +69,12 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
         if config.workers > 1:  # where a plan has more threads than a worker's share of the cores, none spins
             environment["OMP_WAIT_POLICY"] = "PASSIVE"
         settings = {**SETTINGS, "distributed.nanny.pre-spawn-environ": environment}
-        with dask.config.set(settings), _local(config) as cluster, Client(cluster) as client:
+        with (
+            dask.config.set(settings | pages(config.dashboard)),
+            _key(config) as security,
+            _local(config, security) as cluster,
+            Client(cluster) as client,
+        ):
             if config.processes:
                 # Where a worker dies at this very moment: the one that follows it is told by the scheduler.
                 with suppress(OSError):
@@ -72,10 +89,35 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
             yield client
 
 
-def dashboard(client: Client, scheduler: str | None = None) -> str:
-    """Address of Dask's dashboard; without bokeh to draw it, of its plain table of workers."""
-    if (where := _rendezvous(scheduler)) and where.dashboard:
-        return where.dashboard
+def pages(dashboard: str | None) -> dict[str, Any]:
+    """Dask's settings for what its processes show by HTTP."""
+    return {} if dashboard else NO_PAGES
+
+
+def rendezvous_of(client: Client, folder: Path) -> Path:
+    """A scheduler file in the private ``folder`` by which others of this process's join its own workers.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path, security = folder / "scheduler.json", client.security
+    key = Path(security.tls_ca_file) if security.require_encryption else None
+    if key is not None:
+        write_private(folder / key.name, key.read_text(encoding="utf-8"))
+    Rendezvous(client.scheduler.address, key, PATIENCE).write(path)
+    return path
+
+
+def dashboard(client: Client, config: ClusterConfig) -> str | None:
+    """Address of Dask's dashboard; without bokeh to draw it, of its plain table of workers.
+
+    None where it is not known, or was not asked for.
+    """
+    scheduler = config.scheduler
+    if scheduler is None and config.dashboard is None:
+        return None
+    if (where := _rendezvous(scheduler)) and (where.dashboard or where.patience < inf):
+        return where.dashboard or None
     link = str(client.dashboard_link)
     return (
         link if importlib.util.find_spec("bokeh") else link.removesuffix("status") + "info/main/workers.html"
@@ -106,12 +148,22 @@ class _OwnWorker(WorkerPlugin):  # type: ignore[misc]  # distributed is half typ
         atexit.register(os._exit, 0)
 
 
-def _local(config: ClusterConfig) -> LocalCluster:
+@contextmanager
+def _key(config: ClusterConfig) -> Iterator[Security]:
+    """A key for the length of a cluster, in a folder that is open to its owner alone."""
+    if not config.processes:  # nothing listens: messages stay in this process
+        yield Security()
+        return
+    with TemporaryDirectory(prefix="unet-batch-") as folder:
+        yield new_key(Path(folder) / "key.pem")
+
+
+def _local(config: ClusterConfig, security: Security) -> LocalCluster:
     """A worker that dies while it starts takes the cluster with it: another is started, a few times."""
     said = ""
     for _ in range(STARTS):
         try:
-            return _start(config)
+            return _start(config, security)
         except RuntimeError as error:  # all that distributed makes of it
             said = str(error)
     raise WorkerLostError(
@@ -121,13 +173,16 @@ def _local(config: ClusterConfig) -> LocalCluster:
     )
 
 
-def _start(config: ClusterConfig) -> LocalCluster:
+def _start(config: ClusterConfig, security: Security) -> LocalCluster:
     return LocalCluster(
         n_workers=config.workers,
         threads_per_worker=config.concurrency,
         processes=config.processes,
         memory_limit=0,
         dashboard_address=config.dashboard,
+        worker_dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": config.dashboard or NO_DASHBOARD},
+        security=security,
         host="127.0.0.1" if config.processes else None,
         # A worker that is ended between two heartbeats reports a traceback; what befell blocks are events.
         silence_logs=logging.CRITICAL,

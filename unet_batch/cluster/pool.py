@@ -20,7 +20,7 @@ from distributed import Nanny, Scheduler, Security, Worker, WorkerPlugin
 from distributed.utils import silence_logging_cmgr
 
 from unet_batch.cluster.config import PoolConfig, packets_at_once
-from unet_batch.cluster.local import SETTINGS
+from unet_batch.cluster.local import NO_DASHBOARD, SETTINGS, pages
 from unet_batch.cluster.rendezvous import Rendezvous, new_key
 from unet_batch.errors import ConfigError, FormatError, MissingError, UnfinishedError
 
@@ -37,7 +37,7 @@ def run_scheduler(path: Path, config: PoolConfig, tell: Callable[[str], None]) -
         ConfigError: an interface or port that cannot be had.
         OutputError: the scheduler file cannot be written.
     """
-    with dask.config.set(SETTINGS), silence_logging_cmgr(logging.WARNING):
+    with dask.config.set(SETTINGS | pages(config.dashboard)), silence_logging_cmgr(logging.WARNING):
         asyncio.run(_serve(path, config, tell))
 
 
@@ -56,7 +56,7 @@ def run_worker(find: Callable[[], Path | None], config: PoolConfig, threads: int
         UnfinishedError: no scheduler came.
     """
     environment = {"OMP_NUM_THREADS": str(threads)}
-    settings = {**SETTINGS, "distributed.nanny.pre-spawn-environ": environment}
+    settings = {**SETTINGS, **pages(config.dashboard), "distributed.nanny.pre-spawn-environ": environment}
     with dask.config.set(settings), silence_logging_cmgr(logging.WARNING):
         return asyncio.run(_work(find, config, threads, wait))
 
@@ -103,7 +103,8 @@ async def _listen(config: PoolConfig, security: Security) -> Scheduler:
             port=config.port,
             protocol="tls" if config.tls else "tcp",
             security=security,
-            dashboard_address=config.dashboard,
+            dashboard=config.dashboard is not None,
+            dashboard_address=config.dashboard or NO_DASHBOARD,
         )
     except (OSError, ValueError) as error:
         where = f"interface {config.interface or 'of the default route'}, port {config.port or 'any'}"
@@ -169,7 +170,7 @@ async def _join(path: Path, config: PoolConfig, threads: int) -> Nanny | None:
             interface=config.interface,
             security=where.security,
             memory_limit=0,
-            dashboard_address="127.0.0.1:0",
+            dashboard_address=NO_DASHBOARD,
             death_timeout=START_SECONDS,
             silence_logs=logging.WARNING,
             preload=list(config.preload),
@@ -188,7 +189,9 @@ async def _leave(nanny: Nanny) -> None:
 
 
 def _dashboard(scheduler: Scheduler, config: PoolConfig) -> str:
-    """How to look at the dashboard, which by default listens where only users of that machine can come."""
+    """How to look at the dashboard; empty where there is none."""
+    if config.dashboard is None:
+        return ""
     host, port = config.dashboard.rpartition(":")[0], scheduler.services["dashboard"].port
     page = "status" if importlib.util.find_spec("bokeh") else "info/main/workers.html"
     if host in ("127.0.0.1", "localhost"):

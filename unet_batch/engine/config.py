@@ -19,6 +19,8 @@ class ExecutionConfig(Config):
         scheduler: address or scheduler file of a running Dask cluster.
         scheduler_seconds: how long a scheduler may take to answer.
         packet_seconds: work that one Dask task holds.
+        dashboard: address of Dask's dashboard for workers started here, for example ``127.0.0.1:8787``. Every
+            user of this machine can read it. None for none.
     """
 
     workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
@@ -27,3 +29,4 @@ class ExecutionConfig(Config):
     scheduler: str | None = None
     scheduler_seconds: float = Field(default=20.0, gt=0)
     packet_seconds: float = Field(default=10.0, gt=0)
+    dashboard: str | None = None

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from unet_batch.cluster.config import ClusterConfig, packets_at_once
-from unet_batch.cluster.local import connect, dashboard, patience
+from unet_batch.cluster.local import connect, dashboard, patience, rendezvous_of
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.schedule import dask as by_dask
 from unet_batch.schedule import serial
@@ -40,8 +42,11 @@ def kept(config: ExecutionT, count: int, threads: int) -> Iterator[ExecutionT]:
     if count == 0 or config.scheduler is not None:
         yield config
         return
-    with connect(_cluster(config, count, threads)) as client:
-        yield config.model_copy(update={"scheduler": client.scheduler_info()["address"]})
+    with (
+        connect(_cluster(config, count, threads)) as client,
+        TemporaryDirectory(prefix="unet-batch-") as folder,
+    ):
+        yield config.model_copy(update={"scheduler": str(rendezvous_of(client, Path(folder)))})
 
 
 @contextmanager
@@ -61,10 +66,11 @@ def worker_pool(
         return
     wait = patience(config.scheduler)
     packing = by_dask.Packing(seconds=config.packet_seconds, patience=wait)
-    with connect(_cluster(config, count, threads)) as client:
+    cluster = _cluster(config, count, threads)
+    with connect(cluster) as client:
         execute = partial(by_dask.run, client, packing=packing)
         ask = partial(by_dask.ask, client, stop=stop, patience=wait)
-        yield WorkerPool(ask, execute, partial(by_dask.workers, client), dashboard(client, config.scheduler))
+        yield WorkerPool(ask, execute, partial(by_dask.workers, client), dashboard(client, cluster))
 
 
 def _cluster(config: ExecutionConfig, count: int, threads: int) -> ClusterConfig:
@@ -74,4 +80,5 @@ def _cluster(config: ExecutionConfig, count: int, threads: int) -> ClusterConfig
         concurrency=packets_at_once(config.concurrency, threads),
         threads=threads,
         start_timeout=config.scheduler_seconds,
+        dashboard=config.dashboard,
     )
