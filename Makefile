@@ -2,6 +2,7 @@
 #
 #   make PYTHON=python3.12 test   makes it with another interpreter
 #   make VENV=/tmp/env test       makes it in another place
+#   make test-newest TESTS=tests/store    only those tests, in the environment .venv-newest
 #
 # It is brought up to date when pyproject.toml or constraints.txt is newer than it; else that costs nothing.
 # Which build of torch it gets: see the head of constraints.txt.
@@ -11,29 +12,38 @@ VENV ?= .venv
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NEWEST := .venv-newest
+ALL := .[fast,train,geo,products,demo,test,dev]
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-gpu soak check format bench bench-gpu clean
+.PHONY: help venv demo test test-newest test-gpu soak check format bench bench-gpu clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(READY) ## the environment that the others use
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '$(ALL)'
+	@touch $@
+
+%/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: $(PYTHON) is not Python 3.11 or newer; run make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo 'error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv' >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast,train,geo,products,demo,test,dev]'
-	@touch $@
+	$(PYTHON) -m venv $*
 
 demo: $(READY) ## segment a real microscopy image, from file to masks, in some two minutes
 	$(BIN)/python workflows/nuclei.py
 
 test: $(READY) ## all tests but the long ones and those that need a GPU
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-newest: $(NEWEST)/bin/python ## all tests with the newest versions of everything but torch
+	grep '^torch==' constraints.txt > $(NEWEST)/torch.txt
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -c $(NEWEST)/torch.txt -e '$(ALL)'
+	$(NEWEST)/bin/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 test-gpu: $(READY) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
