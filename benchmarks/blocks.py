@@ -21,7 +21,7 @@ import psutil
 from machine import facts
 from peaks import peak_of
 
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.prediction.autotuner import assume
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.planning import make_plan

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from unet_batch.cluster.config import packets_at_once
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.resources import calls_at_once, threads

@@ -19,7 +19,7 @@ from pathlib import Path
 import unet_batch
 from unet_batch.cli.stopping import on_signals
 from unet_batch.config import load
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.errors import InputError, UnetBatchError, UnfinishedError
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.prediction.config import PredictConfig

@@ -19,7 +19,7 @@ from PIL import Image as Picture
 
 import unet_batch
 from unet_batch.cli.stopping import on_signals
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.errors import InputError, MissingError, UnetBatchError, UnfinishedError
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.status import Status

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worlds import noise, shard_hashes, write_image, write_network
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.prediction.collar import mirrored
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.plan import Plan

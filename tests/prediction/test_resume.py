@@ -15,7 +15,7 @@ import pytest
 
 from tests.kept import keep
 from tests.worlds import noise, shard_hashes, write_image, write_network
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.errors import OutputError, PlanMismatchError, StoreBusyError
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.run import predict

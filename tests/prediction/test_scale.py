@@ -5,7 +5,7 @@ import pytest
 
 from tests.cli.program import call
 from tests.worlds import noise, write_network
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.errors import InputError
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.run import ingest

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tests.worlds import noise, shard_hashes, write_image, write_network
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.errors import InputError
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.run import predict

@@ -12,7 +12,7 @@ from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect
 from unet_batch.errors import OutputError, WorkerLostError
 from unet_batch.schedule import dask as by_dask
-from unet_batch.schedule import serial, worker
+from unet_batch.schedule import ladder, serial, worker
 from unet_batch.schedule.events import Event
 
 
@@ -100,7 +100,7 @@ def test_dask_bounds_what_is_in_flight(client, tmp_path):
 def test_dask_tries_another_worker_before_it_gives_up(client, tmp_path):
     list(by_dask.run(client, Recorder(tmp_path, failing=frozenset({0})), range(4)))
     pids = [path.name.split("-")[2] for path in sorted(tmp_path.glob("0-*"))]
-    assert len(pids) == 1 + len(by_dask.LADDER)
+    assert len(pids) == 1 + len(ladder.LADDER)
     assert len(set(pids)) == 2
 
 

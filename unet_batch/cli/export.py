@@ -37,7 +37,7 @@ def command(
     folder for many GeoTIFFs with a VRT. Exit codes: 0 done; 2 bad input; 75 stopped early by a signal.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.engine.hooks import Hooks  # noqa: PLC0415
+    from unet_batch.engine.progress import Hooks  # noqa: PLC0415
     from unet_batch.products.export.config import ExportConfig  # noqa: PLC0415
     from unet_batch.products.export.run import export  # noqa: PLC0415
 

@@ -38,7 +38,7 @@ def command(
     input; 3 some blocks failed and were set aside; 75 stopped early by a signal.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.engine.hooks import Hooks  # noqa: PLC0415
+    from unet_batch.engine.progress import Hooks  # noqa: PLC0415
     from unet_batch.ingestion.mosaic.config import MosaicConfig  # noqa: PLC0415
     from unet_batch.ingestion.mosaic.run import ingest_mosaic  # noqa: PLC0415
 

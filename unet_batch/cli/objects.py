@@ -34,7 +34,7 @@ def command(
     may be IMAGE/labels/NAME: the objects then show with the image in viewers.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.engine.hooks import Hooks  # noqa: PLC0415
+    from unet_batch.engine.progress import Hooks  # noqa: PLC0415
     from unet_batch.products.objects.config import ObjectsConfig  # noqa: PLC0415
     from unet_batch.products.objects.run import objects  # noqa: PLC0415
 

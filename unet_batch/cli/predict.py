@@ -39,7 +39,7 @@ def command(
     input; 3 some blocks failed and were set aside; 75 stopped early by a signal.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.engine.hooks import Hooks  # noqa: PLC0415
+    from unet_batch.engine.progress import Hooks  # noqa: PLC0415
     from unet_batch.prediction.config import PredictConfig  # noqa: PLC0415
     from unet_batch.prediction.run import predict  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from unet_batch.cli.progress import Display, display, echo_line
 from unet_batch.cli.stopping import on_signals
 
 if TYPE_CHECKING:
-    from unet_batch.engine.hooks import Progress
+    from unet_batch.engine.progress import Progress
     from unet_batch.prediction.many import Outcome
     from unet_batch.schedule.events import Event
 

@@ -15,7 +15,7 @@ from unet_batch.cli import options
 from unet_batch.cli.streams import clean, drawing
 
 if TYPE_CHECKING:
-    from unet_batch.engine.hooks import Progress as Standing
+    from unet_batch.engine.progress import Progress as Standing
     from unet_batch.schedule.events import Event
 
 LINES_EVERY = 1.0  # seconds between JSON lines

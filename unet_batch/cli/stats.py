@@ -32,7 +32,7 @@ def command(
 ) -> int:
     """Write the areas of the classes of the mask store MASKS, in true units, to TABLE (.csv or .parquet)."""
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.engine.hooks import Hooks  # noqa: PLC0415
+    from unet_batch.engine.progress import Hooks  # noqa: PLC0415
     from unet_batch.products.preview.bar import quantity  # noqa: PLC0415
     from unet_batch.products.stats.config import StatsConfig  # noqa: PLC0415
     from unet_batch.products.stats.run import stats  # noqa: PLC0415

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.engine import history
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.schedule.events import Event, Executor, Work, job_here
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger

@@ -1,11 +1,21 @@
-"""Standing: where a store over blocks stands, from its ledger and history. What blocks hold is not known."""
+"""What the ledger and the history of a store over blocks say of it, whatever its blocks hold."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from unet_batch.store.ledger import FOLDER
+from unet_batch.errors import MissingError
+from unet_batch.store.ledger import FOLDER, Ledger
 
 _LINES = 20  # of failures.log
+
+
+def state_counts(path: str | Path) -> dict[str, int]:
+    """Blocks by what became of them; empty where there is no ledger."""
+    try:
+        blocks = Ledger.open(path).totals().blocks
+    except MissingError:
+        return {}
+    return {status.name.lower(): count for status, count in blocks.items()}
 
 
 def state_of(counts: Mapping[str, int], *, finished: bool) -> str:

@@ -1,5 +1,6 @@
 """WorkerPool: how blocks, and questions about a device, reach where they are computed."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ ExecutionT = TypeVar("ExecutionT", bound=ExecutionConfig)
 
 @dataclass(frozen=True, slots=True)
 class WorkerPool:
-    """Where blocks are computed, and who answers a question there: ``crew.ask(question)``.
+    """Where blocks are computed, and who answers a question there: ``pool.ask(question)``.
 
     ``count()`` is how many there are by now, one at least; others may come.
     """
@@ -34,6 +35,47 @@ class WorkerPool:
     def ask(self, question: Callable[[], AnswerT]) -> AnswerT:
         """What ``question()`` gives on some worker; its errors are raised here."""
         return self._ask(question)  # type: ignore[return-value]  # the callable's own type
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who should do the blocks of a job.
+
+    Attributes:
+        config: scheduler and packets.
+        count: processes to start where no scheduler is named; 0 is the plain loop in this process.
+        threads: CPU threads of each process's own libraries.
+        threads_here: do blocks on so many threads of this process instead, for work that shares what it has
+            read; 0 is the plain loop.
+    """
+
+    config: ExecutionConfig
+    count: int = 0
+    threads: int = 1
+    threads_here: int | None = None
+
+    @contextmanager
+    def open(self, stop: Stop) -> Iterator[WorkerPool]:
+        """The workers, until the block ends."""
+        if self.threads_here:
+            yield WorkerPool(
+                lambda question: question(), partial(serial.run_threads, threads=self.threads_here)
+            )
+            return
+        with worker_pool(self.config, self.count, self.threads, stop) as pool:
+            yield pool
+
+
+# A core does some 50 Mpx/s of numpy and a worker process takes some two seconds to start.
+_FEW_PIXELS = 2**26
+
+
+def numpy_workers(config: ExecutionConfig, pixels: int, most: int | None = None) -> Workers:
+    """A worker per core, ``most`` at most, for numpy on ``pixels``; none where starting them costs more."""
+    cores = len(os.sched_getaffinity(0))
+    auto = 0 if pixels <= _FEW_PIXELS else min(cores, most or cores)
+    count = auto if config.workers == "auto" else config.workers
+    return Workers(config, count, 1 if config.threads == "auto" else config.threads)
 
 
 @contextmanager

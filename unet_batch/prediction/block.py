@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.engine.watch import Watch
+from unet_batch.engine.stopwatch import Stopwatch
 from unet_batch.prediction.foreground import Foreground
 from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.resources import CACHE_BYTES, calls_at_once
@@ -83,31 +83,33 @@ class _Tools:
     def process(self, number: int) -> Event:
         """Read, predict and write one block."""
         block = self.plan.blocks.at(number)
-        watch = Watch()
-        with watch("read"):
+        stopwatch = Stopwatch()
+        with stopwatch("read"):
             if self.foreground.is_background(block.box):
-                return Event(number, "skipped", stages=watch.seconds)
+                return Event(number, "skipped", stages=stopwatch.seconds)
             source = _CachedSource(self.image, self.cache, self._interior(block), self.plan.image.channels)
             read_box = self.plan.tiles.read_box(block.box)
             hull, has = self.foreground.nodata.read(source, read_box, block.box)
             valid = self.foreground.valid(block.box, has)
         decoded, needed = source.count.decoded_bytes, block.box.size * hull.shape[0] * hull.itemsize
         if valid is not None and not valid.any():
-            return Event(number, "skipped", stages=watch.seconds, decoded_bytes=decoded, needed_bytes=needed)
-        with _turn(self.answers, watch):
-            with _turn(self.turns, watch), watch("network"):
+            return Event(
+                number, "skipped", stages=stopwatch.seconds, decoded_bytes=decoded, needed_bytes=needed
+            )
+        with _turn(self.answers, stopwatch):
+            with _turn(self.turns, stopwatch), stopwatch("network"):
                 answer = self.predictor.answer(hull, block.box, valid)
-            with watch("write"):
+            with stopwatch("write"):
                 computed = self.predictor.computed(answer, block.box)
                 del answer
-        with watch("write"):
+        with stopwatch("write"):
             checksum = self.masks.write_block(block.box, computed.arrays)
         return Event(
             number,
             "done",
             checksum=checksum,
             counts=computed.counts,
-            stages=watch.seconds,
+            stages=stopwatch.seconds,
             decoded_bytes=decoded,
             needed_bytes=needed,
         )
@@ -139,8 +141,8 @@ class _CachedSource:
 
 
 @contextmanager
-def _turn(semaphore: threading.BoundedSemaphore, watch: Watch) -> Iterator[None]:
-    with watch("wait"):
+def _turn(semaphore: threading.BoundedSemaphore, stopwatch: Stopwatch) -> Iterator[None]:
+    with stopwatch("wait"):
         semaphore.acquire()
     try:
         yield

@@ -6,7 +6,7 @@ from functools import partial
 from math import prod
 from pathlib import Path
 
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.engine.worker_pool import kept
 from unet_batch.errors import (
     InputError,

@@ -4,9 +4,9 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.engine.hooks import Hooks
-from unet_batch.engine.run import Run, open_blocks
-from unet_batch.engine.worker_pool import WorkerPool, worker_pool
-from unet_batch.errors import InputError, MissingError, PlanMismatchError, StoreBusyError, UnetBatchError
+from unet_batch.config import Config
+from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.plans import as_json
+from unet_batch.engine.progress import Hooks, Reporter
+from unet_batch.engine.target import Facts, sweep
+from unet_batch.engine.worker_pool import Workers
+from unet_batch.errors import InputError
 from unet_batch.prediction.autotuner import Autotuner, assume
 from unet_batch.prediction.block import PredictWork
 from unet_batch.prediction.config import PredictConfig
@@ -30,8 +34,6 @@ from unet_batch.prediction.resources import threads, worker_count
 from unet_batch.prediction.scale import remark
 from unet_batch.prediction.status import Status, plan_of, status
 from unet_batch.store.group import refuse_occupied
-from unet_batch.store.journal import Status as BlockStatus
-from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
 
 PACKAGES = ("unet-batch", "torch", "openvino", "zarr", "zarrs", "numpy", "dask")
@@ -66,150 +68,174 @@ def predict(
     """
     models = [str(m) for m in ([model] if isinstance(model, str | Path) else model)]
     request = Request.open(str(image), models, config or PredictConfig(), axes)
-    prediction = _Prediction(request, str(out), hooks, axes)
-    prediction.remark()
-    if Path(out, "zarr.json").exists():
-        prediction.resume(retry_failed=retry_failed)
-    else:
-        prediction.begin()
-    return status(out)
+    for line in _remarks(request):
+        Reporter(hooks).notify(line)
+    return run_job(PredictJob(request, MaskStore(str(out)), axes, retry_failed), hooks)
 
 
-class _Prediction:
-    """One driver at work on one store."""
+@dataclass(frozen=True, slots=True)
+class MaskStore:
+    """A mask store as the target of a job: it grows at its final place, its plan among its attributes."""
 
-    def __init__(self, request: Request, out: str, hooks: Hooks, axes: str | None) -> None:
-        self.request, self.out, self.axes = request, out, axes
-        self.run = Run(out, hooks)
+    path: str
+    keeps_failed: bool = True
+    cure: str = "write to another store"
 
-    def remark(self) -> None:
-        """Tell what a person should know before hours are spent."""
-        image, spec = self.request.image, self.request.spec
-        if image.level and self.request.config.level == "auto":
-            self.run.tell(f"level {image.level}, whose pixels are of the network's size")
-        if said := remark(image, spec.pixel_size):
-            self.run.tell(said)
+    @property
+    def folder(self) -> Path:
+        """The store."""
+        return Path(self.path)
 
-    def begin(self) -> None:
-        """A store that is not there yet."""
-        config, created = self.request.config, False
-        _check_output(Path(self.out))
-        assume(self.request)  # a block or tile that cannot be is refused before any worker starts
-        try:
-            with self._crew() as crew:
-                self.run.tell("choosing tile and backend")
-                choice = crew.ask(
-                    Autotuner(
-                        self.request.image.path, self.request.models, config, self.axes, threads(config)
-                    )
-                )
-                plan = make_plan(self.request, choice)
-                _refuse_begun(Path(self.out))
-                masks = Masks.create(self.out, layout_of(plan, self.request), self._attributes(plan, choice))
-                created = True
-                with self._new_ledger(plan) as ledger:
-                    self._compute(plan, masks, ledger, crew, open_blocks(plan.blocks, ledger))
-        except UnetBatchError as error:
-            # Nothing to resume. A busy store is another driver's.
-            if created and not self.run.record.blocks and not isinstance(error, StoreBusyError):
-                Masks.discard(self.out)
-            raise
+    def check(self) -> None:
+        """Refuse a place that holds something else than a mask store."""
+        if (self.folder / "zarr.json").exists():
+            return
+        refuse_occupied(self.path)
+        in_labels = self.folder.parent.name == "labels" and self.folder.parent.parent.is_dir()
+        if not self.folder.parent.is_dir() and not in_labels:
+            raise InputError(f"{self.path}: the folder {self.folder.parent} does not exist; create it first")
 
-    def resume(self, *, retry_failed: bool) -> None:
-        """A store that an earlier run began; refused where the plan differs."""
-        masks = Masks.open(self.out, writable=True)
-        stored = plan_of(masks)
-        plan = make_plan(self.request, settled(self.request, stored))
-        if differences := plan.differences(stored):
-            more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-            raise PlanMismatchError(
-                f"{self.out}: belongs to another plan ({'; '.join(differences[:3])}{more}); "
-                "use its settings, or write to another store"
-            )
-        with self._ledger(plan) as ledger:
-            masks.clean_scratch()
-            todo = open_blocks(plan.blocks, ledger, retry_failed=retry_failed)
-            if not todo.size:
-                self._end(masks, ledger)
-                return
-            self.run.tell(f"resuming: {todo.size} of {len(plan.blocks)} blocks are left")
-            with self._crew() as crew:
-                self._compute(plan, masks, ledger, crew, todo)
+    def stored_plan(self) -> dict[str, Any] | None:
+        """The plan that the store was begun with, read as this version has it."""
+        if not (self.folder / "zarr.json").exists():
+            return None
+        return as_json(plan_of(Masks.open(self.path, writable=True)))
 
-    @contextmanager
-    def _crew(self) -> Iterator[WorkerPool]:
+    def clear(self) -> None:
+        """Nothing: what a creation left that was killed is replaced by the next one."""
+
+    def keep(self, plan: Config) -> None:
+        """Nothing: the plan is among the attributes that the store was created with."""
+
+    def reopen(self) -> None:
+        """Remove what killed writers left."""
+        sweep(self.folder)
+        Masks.open(self.path, writable=True).clean_scratch()
+
+    def may_begin_anew(self) -> bool:
+        """Never: what a store holds is what a run was for."""
+        return False
+
+    def discard(self) -> None:
+        """Remove the store, and its entry in an image."""
+        Masks.discard(self.path)
+
+    def published(self) -> Facts | None:
+        """Never: a store is at its place from the beginning."""
+        return None
+
+    def finished(self) -> bool:
+        """Whether the coarse levels are there."""
+        return bool(Masks.open(self.path).attributes.get("finished"))
+
+    def publish(self, facts: Facts) -> None:
+        """Say in the store that its coarse levels are there."""
+        del facts
+        if not self.finished():
+            Masks.open(self.path, writable=True).stamp({"finished": True})
+
+
+class PredictJob:
+    """The prediction of one image, new or resumed.
+
+    Args:
+        request: image, networks and settings, open.
+        target: the mask store.
+        axes: of a plain array, as the caller said.
+        retry_failed: try blocks again that were set aside.
+    """
+
+    def __init__(self, request: Request, target: MaskStore, axes: str | None, retry_failed: bool) -> None:
+        self.request, self.target, self.axes, self.retry_failed = request, target, axes, retry_failed
+        self.rate: float | None = None
+
+    def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> Plan:
+        """What ``auto`` means comes from the store, or from a trial where the blocks will be computed."""
+        request, config = self.request, self.request.config
+        if stored is not None:
+            return make_plan(request, settled(request, Plan.model_validate(stored)))
+        assume(request)  # a block or tile that cannot be is refused before any worker starts
+        tuner = Autotuner(request.image.path, request.models, config, self.axes, threads(config))
+        choice = ask(tuner, "choosing tile and backend")
+        self.rate = choice.rate
+        return make_plan(request, choice)
+
+    def create(self, plan: Plan) -> None:
+        """The store; its root metadata, with the plan, comes last."""
+        attributes = {"plan": plan.model_dump(mode="json"), "plan_hash": plan.hash}
+        provenance = self._provenance()
+        layout = layout_of(plan, self.request)
+        Masks.create(self.target.path, layout, {**attributes, "provenance": provenance}, locked=True)
+
+    def workers(self, pixels: int) -> Workers:
+        """One for each device, however many pixels there are."""
+        del pixels
         config = self.request.config
-        if config.scheduler is not None:
-            seconds = f"{config.scheduler_seconds:g}"
-            self.run.tell(f"asking {config.scheduler} for workers (scheduler_seconds: {seconds})")
-        with worker_pool(config, worker_count(config), threads(config), self.run.hooks.stop) as crew:
-            if crew.dashboard is not None:
-                self.run.tell(f"dashboard: {crew.dashboard}")
-            yield crew
+        return Workers(config, worker_count(config), threads(config))
 
-    def _compute(
-        self, plan: Plan, masks: Masks, ledger: Ledger, crew: WorkerPool, numbers: NDArray[np.int64]
-    ) -> None:
-        work = PredictWork(
+    def passes(self, plan: Plan) -> list[BlockPass]:
+        """One pass, whose ledger is in the store."""
+        work = partial(self._work, plan)
+        classes, skipped = classes_counted(plan), partial(self._skipped, plan)
+        return [BlockPass(self.target.folder, plan.blocks, work, classes, skipped)]
+
+    def finish(self, plan: Plan, reporter: Reporter) -> Facts:
+        """Coarse levels; a kill before they are whole leaves them to the next run."""
+        del plan
+        reporter.notify("writing the coarse levels")
+        Masks.open(self.target.path, writable=True).finish()
+        return {}
+
+    def result(self, facts: Facts | None) -> Status:
+        """Where the store stands."""
+        del facts
+        return status(self.target.path)
+
+    def _work(self, plan: Plan, blocks_each: int) -> PredictWork:
+        config = self.request.config
+        return PredictWork(
             plan,
             self.request.image.path,
-            self.out,
+            self.target.path,
             self.request.models,
-            self.request.config.device if plan.compute.device == "cuda" else "cpu",
-            threads(self.request.config),
-            max(1, worker_count(self.request.config)),
-            -(-len(numbers) // crew.count()),
+            config.device if plan.compute.device == "cuda" else "cpu",
+            threads(config),
+            max(1, worker_count(config)),
+            blocks_each,
         )
-        self.run.blocks(plan.blocks, work, ledger, crew.execute, numbers)
-        self._end(masks, ledger)
 
-    def _end(self, masks: Masks, ledger: Ledger) -> None:
-        """Coarse levels, once no block is left; a kill before they are whole leaves them to the next run."""
-        blocks = ledger.totals().blocks
-        if blocks[BlockStatus.PENDING]:
-            return
-        if self.run.record.blocks or not masks.attributes.get("finished"):
-            self.run.tell("writing the coarse levels")
-            masks.finish()
-            masks.stamp({"finished": True})
-        elif failed := blocks[BlockStatus.FAILED]:
-            self.run.tell(f"nothing to do: {failed} blocks were set aside; --retry-failed tries them again")
-        else:
-            self.run.tell("nothing to do: every block is in the store")
-
-    def _new_ledger(self, plan: Plan) -> Ledger:
-        ledger = Ledger.create(self.out, plan.blocks.counts, classes_counted(plan))
-        unwanted = np.ones(len(plan.blocks), np.bool_)
-        unwanted[plan.blocks.numbers_in(plan.region)] = False
-        skipped = unwanted.reshape(plan.blocks.counts)
+    def _skipped(self, plan: Plan) -> NDArray[np.bool_]:
+        """Blocks outside the region, and those that the image has no data of."""
+        outside = np.ones(len(plan.blocks), np.bool_)
+        outside[plan.blocks.numbers_in(plan.region)] = False
+        skipped = outside.reshape(plan.blocks.counts)
         empty = NoData.open(plan, self.request.image).empty_blocks()
-        ledger.record_all(skipped if empty is None else skipped | empty, BlockStatus.SKIPPED)
-        return ledger
+        return skipped if empty is None else skipped | empty
 
-    def _ledger(self, plan: Plan) -> Ledger:
-        try:
-            return Ledger.open(self.out, writable=True)
-        except MissingError:  # killed between the creation of the store and that of its ledger
-            return self._new_ledger(plan)
-
-    def _attributes(self, plan: Plan, choice: Choice) -> dict[str, Any]:
+    def _provenance(self) -> dict[str, Any]:
+        config = self.request.config
         return {
-            "plan": plan.model_dump(mode="json"),
-            "plan_hash": plan.hash,
-            "provenance": {
-                "image": str(Path(self.request.image.path).resolve()),
-                "models": [str(Path(m).resolve()) for m in self.request.models],
-                "settings": self.request.config.model_dump(mode="json"),
-                "given": self.request.config.model_dump(mode="json", exclude_defaults=True),
-                "axes": self.axes,
-                "trial_pixels_per_second": choice.rate,
-                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "host": socket.gethostname(),
-                "machine": platform.platform(),
-                "python": sys.version.split()[0],
-                "versions": {name: v for name in PACKAGES if (v := _version(name))},
-            },
+            "image": str(Path(self.request.image.path).resolve()),
+            "models": [str(Path(m).resolve()) for m in self.request.models],
+            "settings": config.model_dump(mode="json"),
+            "given": config.model_dump(mode="json", exclude_defaults=True),
+            "axes": self.axes,
+            "trial_pixels_per_second": self.rate,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "host": socket.gethostname(),
+            "machine": platform.platform(),
+            "python": sys.version.split()[0],
+            "versions": {name: v for name in PACKAGES if (v := _version(name))},
         }
+
+
+def _remarks(request: Request) -> Iterator[str]:
+    """What a person should know before hours are spent."""
+    image, spec = request.image, request.spec
+    if image.level and request.config.level == "auto":
+        yield f"level {image.level}, whose pixels are of the network's size"
+    if said := remark(image, spec.pixel_size):
+        yield said
 
 
 def settled(request: Request, stored: Plan) -> Choice:
@@ -225,19 +251,6 @@ def settled(request: Request, stored: Plan) -> Choice:
         batch=compute.batch if config.batch == "auto" else given.batch,
         threads=compute.threads if config.threads == "auto" else None,
     )
-
-
-def _check_output(out: Path) -> None:
-    refuse_occupied(str(out))
-    in_labels = out.parent.name == "labels" and out.parent.parent.is_dir()
-    if not out.parent.is_dir() and not in_labels:
-        raise InputError(f"{out}: the folder {out.parent} does not exist; create it first")
-
-
-def _refuse_begun(out: Path) -> None:
-    """What was not there before the trial may be there after it."""
-    if (out / "zarr.json").exists():
-        raise StoreBusyError(f"{out}: another run began it in the meantime; once that has ended, run again")
 
 
 def _version(package: str) -> str | None:

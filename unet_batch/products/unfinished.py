@@ -14,6 +14,7 @@ from typing import Any
 
 from unet_batch.atomic import atomic_write
 from unet_batch.config import Config
+from unet_batch.engine.parts import Parts
 from unet_batch.errors import (
     DamageError,
     InputError,
@@ -22,7 +23,6 @@ from unet_batch.errors import (
     PlanMismatchError,
     UnetBatchError,
 )
-from unet_batch.products.parts import Parts
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import FOLDER, Ledger

@@ -1,17 +1,15 @@
 """Blocks to Dask workers: packets of consecutive blocks, few in flight, each future released at once.
 
-A block that fails climbs a ladder: alone in a packet, on a worker that it has not failed on, with nothing
-else in flight; then its event is ``failed`` and the run goes on. A worker that dies fails its packets'
-blocks in the same way, so that a block that kills workers is found and set aside, and its neighbours in
-the packet are not.
+A block that fails climbs the ladder of tries (``ladder.py``), alone in its packet. A worker that dies fails
+its packets' blocks in the same way, so that a block that kills workers is found and set aside, and its
+neighbours in the packet are not.
 """
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
 from typing import TypeVar, cast
@@ -22,12 +20,10 @@ from distributed.scheduler import KilledWorker
 
 from unet_batch.errors import UnfinishedError, WorkerLostError
 from unet_batch.schedule.events import FATAL, Event, Stop, Work, describe
+from unet_batch.schedule.ladder import Ladder
 from unet_batch.schedule.worker import Packet, run_packet
 
-logger = logging.getLogger(__name__)
-
 ResultT = TypeVar("ResultT")
-LADDER = ("again", "elsewhere", "alone")
 SCHEDULER_LOST = "scheduler-connection-lost"  # distributed's reason for a future that is cancelled
 LANDING_SECONDS = 60.0
 ASK_SECONDS = 1.0  # between two questions to the scheduler about its workers
@@ -46,15 +42,6 @@ class Packing:
     seconds: float = 10.0
     largest: int = 256
     patience: float = inf
-
-
-@dataclass(slots=True)
-class _Trouble:
-    """A block that failed: how often, on whom, and what it said last."""
-
-    event: Event
-    tries: int = 0
-    workers: set[str] = field(default_factory=set)
 
 
 def run(
@@ -86,9 +73,9 @@ def ask(
         WorkerLostError: ``tries`` workers died of it, or while they were at it.
         UnfinishedError: stopped before there was an answer, or nobody was there to give one.
     """
-    crew = _Crew(client, patience)
+    presence = _Presence(client, patience)
     for _ in range(tries):
-        future = _answered(client.submit(function, pure=False), crew, stop)
+        future = _answered(client.submit(function, pure=False), presence, stop)
         try:
             return cast("ResultT", future.result())
         except KilledWorker as error:
@@ -105,11 +92,11 @@ def ask(
     )
 
 
-def _answered(future: Future, crew: "_Crew", stop: Stop) -> Future:
+def _answered(future: Future, presence: "_Presence", stop: Stop) -> Future:
     """The future, once it has ended."""
     completed = as_completed([future], raise_errors=False)
     while not _one_has_ended(completed):
-        crew.count()
+        presence.count()
         if stop():
             raise UnfinishedError("stopped before the first block; run again to begin")
     return future
@@ -127,7 +114,7 @@ def workers(client: Client) -> int:
         raise _scheduler_lost(error) from None
 
 
-class _Crew:
+class _Presence:
     """How many threads there are to work, and since when there are none."""
 
     def __init__(self, client: Client, patience: float) -> None:
@@ -155,11 +142,11 @@ class _Run:
     def __init__(self, client: Client, work: Work, waiting: deque[int], packing: Packing) -> None:
         self.client, self.work, self.waiting, self.packing = client, work, waiting, packing
         self.flying: dict[Future, Packet] = {}
-        self.troubles: dict[int, _Trouble] = {}
+        self.ladder = Ladder()
         self.retries: deque[int] = deque()
         self.last_resort: deque[int] = deque()
         self.block_seconds: float | None = None
-        self.crew = _Crew(client, packing.patience)
+        self.presence = _Presence(client, packing.patience)
 
     def events(self, stop: Stop) -> Iterator[Event]:
         try:
@@ -173,7 +160,7 @@ class _Run:
         self._launch(completed, stop)
         while self.flying:
             if not _one_has_ended(completed):
-                threads = self.crew.count()
+                threads = self.presence.count()
                 if stop() and not threads:
                     return  # nobody is left to end what is under way
                 continue
@@ -198,26 +185,20 @@ class _Run:
         if event.status != "failed":
             mean = self.block_seconds
             self.block_seconds = event.seconds if mean is None else 0.9 * mean + 0.1 * event.seconds
-        self.troubles.pop(event.number, None)
+        self.ladder.forget(event.number)
         yield event
 
     def _next_try(self, event: Event) -> bool:
-        trouble = self.troubles.setdefault(event.number, _Trouble(event))
-        trouble.event = event
-        trouble.workers.add(event.worker)
-        trouble.tries += 1
-        if trouble.tries > len(LADDER):
-            return False
-        logger.warning("block %d failed, trying %s: %s", event.number, LADDER[trouble.tries - 1], event.error)
-        queue = self.last_resort if LADDER[trouble.tries - 1] == "alone" else self.retries
-        queue.append(event.number)
-        return True
+        rung = self.ladder.next_try(event)
+        if rung is not None:
+            (self.last_resort if rung == "alone" else self.retries).append(event.number)
+        return rung is not None
 
     def _launch(self, completed: as_completed, stop: Stop) -> None:
         """Fills the flight up to its bound; the last resorts fly when nothing else does."""
         if stop():
             return
-        bound = max(2, self.crew.count() + self.crew.workers)  # each worker has one ready for its next thread
+        bound = max(2, self.presence.count() + self.presence.workers)  # each worker has one ready
         while len(self.flying) < bound and (packet := self._next_packet()):
             self._submit(completed, packet)
         if not self.flying and self.last_resort:
@@ -236,7 +217,7 @@ class _Run:
         if self.block_seconds is None:
             return 1
         by_time = self.packing.seconds / max(self.block_seconds, 1e-6)
-        fair_share = len(self.waiting) / (4 * max(1, self.crew.threads))
+        fair_share = len(self.waiting) / (4 * max(1, self.presence.threads))
         return max(1, int(min(by_time, fair_share, self.packing.largest)))
 
     def _submit(self, completed: as_completed, packet: Packet) -> None:
@@ -253,10 +234,8 @@ class _Run:
 
     def _elsewhere(self, packet: Packet) -> list[str]:
         """Workers that a block has not failed on, from its third try on; none named where any will do."""
-        trouble = self.troubles.get(packet[0])
-        if trouble is None or trouble.tries < LADDER.index("elsewhere") + 1:
-            return []
-        return [address for address in self.client.nthreads() if address not in trouble.workers]
+        avoided = self.ladder.avoided(packet[0])
+        return [address for address in self.client.nthreads() if address not in avoided] if avoided else []
 
 
 def _one_has_ended(completed: as_completed) -> bool:

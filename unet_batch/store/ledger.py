@@ -50,15 +50,19 @@ class Ledger:
         self._first, self._last = span
 
     @classmethod
-    def create(cls, root: str | Path, grid_shape: tuple[int, ...], classes: int) -> "Ledger":
+    def create(
+        cls, root: str | Path, grid_shape: tuple[int, ...], classes: int, *, lock: DriverLock | None = None
+    ) -> "Ledger":
         """A new ledger under ``root``, all blocks pending, open for writing.
+
+        ``lock`` is the driver's own, where it holds the ledger's already; it stays held after ``close``.
 
         Raises:
             OutputError: there is a ledger already, or the place cannot be written.
             StoreBusyError: another driver holds the lock.
         """
         folder = Path(root) / FOLDER
-        lock = DriverLock.acquire(folder / "lock")
+        lock = _lock(folder, lock)
         try:
             _refuse_existing(folder)
             Columns.create(folder, grid_shape, classes)
@@ -69,8 +73,10 @@ class Ledger:
             raise
 
     @classmethod
-    def open(cls, root: str | Path, *, writable: bool = False) -> "Ledger":
+    def open(cls, root: str | Path, *, writable: bool = False, lock: DriverLock | None = None) -> "Ledger":
         """The ledger under ``root``; with ``writable`` as its one driver.
+
+        ``lock`` as of ``create``.
 
         Raises:
             MissingError: no ledger there.
@@ -80,7 +86,7 @@ class Ledger:
         folder = Path(root) / FOLDER
         if not (folder / "zarr.json").is_file():
             raise MissingError(f"{folder}: no ledger; check the path of the mask store")
-        lock = DriverLock.acquire(folder / "lock") if writable else None
+        lock = _lock(folder, lock) if writable else None
         try:
             return cls._opened(folder, lock)
         except BaseException:
@@ -217,6 +223,10 @@ class Ledger:
         text = " ".join(entry.error.split())
         with writing(str(self.folder)), (self.folder / "failures.log").open("a", encoding="utf-8") as log:
             log.write(f"{when} block {','.join(map(str, entry.index))} worker {entry.worker or '-'} {text}\n")
+
+
+def _lock(folder: Path, held: DriverLock | None) -> DriverLock:
+    return DriverLock.acquire(folder / "lock") if held is None else held.borrowed()
 
 
 def _refuse_existing(folder: Path) -> None:

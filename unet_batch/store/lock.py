@@ -57,6 +57,10 @@ class DriverLock:
             os.close(descriptor)
         return False
 
+    def borrowed(self) -> "DriverLock":
+        """The same lock for a part of its holder's work; releasing that part lets nobody in."""
+        return DriverLock(self.file, -1)
+
     def release(self) -> None:
         """Let others in; harmless when repeated."""
         if self.descriptor >= 0:

@@ -41,8 +41,17 @@ class Masks:
     layers: Mapping[str, Layer]
 
     @classmethod
-    def create(cls, path: str | Path, layout: MasksLayout, attributes: Mapping[str, Any]) -> "Masks":
+    def create(
+        cls,
+        path: str | Path,
+        layout: MasksLayout,
+        attributes: Mapping[str, Any],
+        *,
+        locked: bool = False,
+    ) -> "Masks":
         """A new store. Half-created ones are replaced; a creation that fails leaves nothing.
+
+        ``locked``: the caller holds the store's lock already.
 
         At ``IMAGE/labels/NAME`` it is registered there and, unless told otherwise, has the image's levels.
 
@@ -56,8 +65,8 @@ class Masks:
         source = source_of(where, layout)
         if source is not None and layout.levels is None:
             layout = replace(layout, levels=levels_of(where))
-        lock = DriverLock.acquire(Path(where) / FOLDER / "lock") if is_local(where) else nullcontext()
-        with lock:
+        lockable = is_local(where) and not locked
+        with DriverLock.acquire(Path(where) / FOLDER / "lock") if lockable else nullcontext():
             refuse_occupied(where)
             try:
                 _fill(where, layout, attributes, source)

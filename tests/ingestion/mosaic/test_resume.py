@@ -7,7 +7,7 @@ import pytest
 from tests.formats.geo_files import noise, write_scene
 from tests.ingestion.mosaic.test_scenes import at
 from tests.worlds import shard_hashes
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.errors import OutputError, PlanMismatchError, StoreBusyError
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.run import ingest_mosaic

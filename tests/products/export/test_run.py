@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.program import call
 from tests.products.export.stores import UTM, blobs, store_masks
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.errors import DamageError, InputError, MissingError, OutputError, UnetBatchError
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.raster import product as raster_product

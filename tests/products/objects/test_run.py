@@ -11,7 +11,7 @@ from tests.cli.program import call
 from tests.products.objects.test_partition import expected
 from tests.products.worlds import NAMES, blobs, write_image, write_masks
 from tests.worlds import shard_hashes
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.errors import DamageError, InputError, OutputError, PlanMismatchError, StoreBusyError
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.run import objects

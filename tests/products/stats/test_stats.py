@@ -16,7 +16,7 @@ from rasterio.features import rasterize
 
 from tests.cli.program import call
 from tests.products.worlds import NAMES, blobs, write_image, write_masks
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.errors import FormatError, InputError, MissingError, OutputError
 from unet_batch.products.evaluate import evaluate
 from unet_batch.products.stats import block

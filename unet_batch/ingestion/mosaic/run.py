@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.engine.worker_pool import WorkerPool, worker_pool
 from unet_batch.errors import InputError, MissingError, PlanMismatchError, StoreBusyError, UnetBatchError

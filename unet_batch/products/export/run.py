@@ -10,7 +10,7 @@ from typing import Any
 import unet_batch
 from unet_batch.atomic import atomic_write, publish
 from unet_batch.engine.config import ExecutionConfig
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.errors import OutputError
 from unet_batch.products.crew import crew
 from unet_batch.products.export.config import ExportConfig, Kind

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_batch.atomic import atomic_write
-from unet_batch.engine.hooks import Hooks, Progress
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.errors import DamageError, MissingError, OutputError
 from unet_batch.schedule.events import Event, Executor, Work

@@ -6,13 +6,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.engine.watch import Watch
+from unet_batch.engine.parts import Parts
+from unet_batch.engine.stopwatch import Stopwatch
 from unet_batch.products.objects import faces
 from unet_batch.products.objects.crossings import crossings
 from unet_batch.products.objects.fragments import Fragments, Place, joined, measure
 from unet_batch.products.objects.labelling import Labelled, label
 from unet_batch.products.objects.plan import ObjectsPlan
-from unet_batch.products.parts import Parts
 from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
@@ -40,19 +40,19 @@ class FindWork:
 
     def __call__(self, number: int) -> Event:
         """Find what block ``number`` has; skipped where that is nothing."""
-        watch, own = Watch(), self.plan.grid.at(number).box
-        with watch("label"):
+        stopwatch, own = Stopwatch(), self.plan.grid.at(number).box
+        with stopwatch("label"):
             found = label(_masks(self.masks, self.plan.masks), self.plan, own)
         if found is None or not found.count:
-            return Event(number, "skipped", stages=watch.seconds)
-        with watch("read"):
+            return Event(number, "skipped", stages=stopwatch.seconds)
+        with stopwatch("read"):
             light = self._light(own)
-        with watch("measure"):
+        with stopwatch("measure"):
             fragments, touches = self._measured(found, own, light)
-        with watch("write"):
+        with stopwatch("write"):
             stored = faces.encode(found.numbered(), found.own)
             Parts(self.parts).write(number, {**fragments, "touches": touches, **stored})
-        return Event(number, "done", counts=(found.count,), stages=watch.seconds)
+        return Event(number, "done", counts=(found.count,), stages=stopwatch.seconds)
 
     def _light(self, own: Box) -> NDArray[np.generic] | None:
         if self.image is None:
@@ -93,19 +93,19 @@ class WriteWork:
 
     def __call__(self, number: int) -> Event:
         """Write block ``number``."""
-        watch, own = Watch(), self.plan.grid.at(number).box
-        with watch("label"):
+        stopwatch, own = Stopwatch(), self.plan.grid.at(number).box
+        with stopwatch("label"):
             found = label(_masks(self.masks, self.plan.masks), self.plan, own)
         assert found is not None, "only blocks with fragments are asked for"
         ids = Parts(self.numbers).read(number)["ids"]
         out = _objects(self.objects, self.plan.masks)
-        with watch("halve"):
+        with stopwatch("halve"):
             pixels = ids[found.planes[0].labels[found.core]].reshape(1, *own.shape)
             levels = out.layers[LABELS].halved(pixels, out.layout.halve(LABELS))
-        with watch("write"):
+        with stopwatch("write"):
             checksum = out.write_block(own, {LABELS: levels})
         counted = int(np.count_nonzero(pixels))
-        return Event(number, "done", checksum=checksum, counts=(counted,), stages=watch.seconds)
+        return Event(number, "done", checksum=checksum, counts=(counted,), stages=stopwatch.seconds)
 
 
 # Opened once per process; the identity keeps a store apart from another that was at its path before.

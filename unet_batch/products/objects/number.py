@@ -12,11 +12,11 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.engine.parts import Parts
 from unet_batch.errors import InputError
 from unet_batch.products.objects.fragments import NAMES, Fragments, chosen, joined
 from unet_batch.products.objects.plan import ObjectsPlan
 from unet_batch.products.objects.unite import Union
-from unet_batch.products.parts import Parts
 
 _MOST = 2**32 - 2  # object numbers are uint32, and the last is kept free
 

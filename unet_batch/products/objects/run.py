@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unet_batch.atomic import publish
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.engine.worker_pool import WorkerPool
 from unet_batch.products.crew import crew

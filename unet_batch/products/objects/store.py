@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.errors import DamageError, InputError, MissingError, OutputError
 from unet_batch.products.objects.block import WriteWork

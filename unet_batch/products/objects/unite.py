@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from unet_batch.engine.parts import Parts
 from unet_batch.products.objects import faces
 from unet_batch.products.objects.fragments import NAMES, Fragments, chosen, empty, joined, merged
 from unet_batch.products.objects.plan import ObjectsPlan
-from unet_batch.products.parts import Parts
 
 GroupsOf = Callable[[int], NDArray[np.int64]]
 _KEPT_FACES = 256  # blocks whose faces are kept while their neighbours along the Z-order are compared

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.engine.watch import Watch
+from unet_batch.engine.parts import Parts
+from unet_batch.engine.stopwatch import Stopwatch
 from unet_batch.products.evaluate import open_truth, require_classes
-from unet_batch.products.parts import Parts
 from unet_batch.products.scale import Scale
 from unet_batch.products.stats.plan import StatsPlan
 from unet_batch.products.stats.zones import Inside, Zones, read_zones
@@ -39,20 +39,20 @@ class CountWork:
 
     def __call__(self, number: int) -> Event:
         """Count block ``number``; skipped where no zone reaches."""
-        watch, box, tools = Watch(), self.plan.grid.at(number).box, self.tools
-        with watch("zones"):
+        stopwatch, box, tools = Stopwatch(), self.plan.grid.at(number).box, self.tools
+        with stopwatch("zones"):
             insides = tools.insides(box)
         if not insides:
-            return Event(number, "skipped", stages=watch.seconds)
-        with watch("read"):
+            return Event(number, "skipped", stages=stopwatch.seconds)
+        with stopwatch("read"):
             pairs = tools.pairs(box)
-        with watch("count"):
+        with stopwatch("count"):
             counted = [tools.count(pairs, box, inside) for inside in insides]
-        with watch("write"):
+        with stopwatch("write"):
             counts, sizes = (np.stack(part) for part in zip(*counted, strict=True))
             zones = np.array([inside.zone for inside in insides])
             Parts(self.parts).write(number, {"zones": zones, "counts": counts, "sizes": sizes})
-        return Event(number, "done", stages=watch.seconds)
+        return Event(number, "done", stages=stopwatch.seconds)
 
     @property
     def tools(self) -> "Tools":

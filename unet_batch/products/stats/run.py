@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unet_batch.engine.hooks import Hooks
+from unet_batch.engine.progress import Hooks
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.errors import InputError, MissingError
 from unet_batch.products.crew import crew

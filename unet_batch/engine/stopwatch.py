@@ -1,19 +1,19 @@
-"""Watch: seconds by stage of one block's work, for its event. Logs nothing."""
+"""Stopwatch: seconds by stage of the work on one block, for its event. Logs nothing."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Watch:
-    """``with watch("read"):`` adds what the inside took to ``seconds["read"]``."""
+class Stopwatch:
+    """``with stopwatch("read"):`` adds what the inside took to ``seconds["read"]``."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Watch one stage."""
+        """Time one stage."""
         started = time.perf_counter()
         try:
             yield
