@@ -4,7 +4,6 @@ Reads segments at their offsets and decodes them with tifffile's own per-segment
 without decoding whole pages. Knows nothing of metadata beyond where pixels lie.
 """
 
-import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -121,8 +120,7 @@ class SegmentedTiff:
         page_box = Box(tuple(start), tuple(stop))
         frames = Box(box.start[:count], box.stop[:count])
         out = np.empty((frames.size, *page_box.shape), self.dtype)
-        positions = itertools.product(*(range(a, b) for a, b in zip(frames.start, frames.stop, strict=True)))
-        for plane, frame in zip(out, positions, strict=True):
+        for plane, frame in zip(out, frames.positions(), strict=True):
             self._read_page(_ravel(frame, self._frames), page_box, plane)
         return out.reshape(box.shape)
 
@@ -136,8 +134,7 @@ class SegmentedTiff:
             self._series.parent.close()
 
     def _read_page(self, page: int, box: Box, out: NDArray[Any]) -> None:
-        cells = box.scale_down(self._segment)
-        for cell in itertools.product(*(range(a, b) for a, b in zip(cells.start, cells.stop, strict=True))):
+        for cell in box.scale_down(self._segment).positions():
             index = _ravel(cell, self._grid)
             pixels = self._cache.get((page, index), partial(self._decode, page, index))
             origin = tuple(c * s for c, s in zip(cell, self._segment, strict=True))

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
-from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import numpy as np
 from unet_batch.errors import InputError
 from unet_batch.ingestion.config import Extent, IngestConfig
 from unet_batch.store.image_writer import ImageLayout
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box
 
 COUNT = "count"
 """Array beside an image's levels: from how many files each pixel comes, 0 where there is no data."""
@@ -50,20 +48,17 @@ class Blocking:
             )
         return cls(shape, dims, outer + block, outer + chunk)
 
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Number of blocks along every axis."""
-        return tuple(ceil(n / b) for n, b in zip(self.shape, self.block, strict=True))
-
     def __len__(self) -> int:
-        return prod(self.counts)
+        return len(self.blocks)
+
+    @property
+    def blocks(self) -> BlockGrid:
+        """The blocks, without channels."""
+        return BlockGrid(self.shape, self.block)
 
     def boxes(self) -> Iterator[Box]:
         """All blocks clipped to the image, row by row, so that strips shared by a row are at hand."""
-        whole = Box.of_shape(self.shape)
-        first = Box.of_shape(self.block)
-        for index in product(*(range(n) for n in self.counts)):
-            yield first.shift(tuple(i * b for i, b in zip(index, self.block, strict=True))).intersect(whole)
+        return (block.box for block in self.blocks)
 
 
 def fill_of(nodata: float | None, dtype: np.dtype[Any]) -> float:

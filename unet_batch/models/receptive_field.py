@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unet_batch.errors import SpecError
+from unet_batch.tiling import round_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def same_receptive_field(stages: Stages) -> ReceptiveField:
     step = stages.multiple
     spans = [_span(stages, phase, phase, level=0) for phase in range(step)]
     radius = max(max(phase - low, high - phase) for phase, (low, high) in enumerate(spans))
-    return ReceptiveField(-(-radius // step) * step, step)
+    return ReceptiveField(round_up(radius, step), step)
 
 
 def _span(stages: Stages, low: int, high: int, level: int) -> tuple[int, int]:

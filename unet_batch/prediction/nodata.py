@@ -14,7 +14,7 @@ from unet_batch.prediction.collar import mirrored
 from unet_batch.prediction.mask import open_mask
 from unet_batch.prediction.plan import Plan
 from unet_batch.store.image import Image
-from unet_batch.tiling import Box, border
+from unet_batch.tiling import BlockGrid, Box, border
 from unet_batch.tiling.border import Source
 
 # Pixels of a coarse level that the driver looks at to leave empty blocks out at once.
@@ -105,11 +105,8 @@ class NoData:
             return None
         cells = tuple(b // f for b, f in zip(block, _ratio(coarse, source), strict=True))
         step = cells[0] * max(1, coarse.chunk[0] // cells[0])
-        found = []
-        for first in range(0, coarse.shape[0], step):
-            stop = min(first + step, coarse.shape[0])
-            box = Box((first, *(0,) * (len(block) - 1)), (stop, *coarse.shape[1:]))
-            found.append(_any_by(self._of(coarse.read(box, self._channels)), cells))
+        strips = BlockGrid(coarse.shape, (step, *coarse.shape[1:]))
+        found = [_any_by(self._of(coarse.read(strip.box, self._channels)), cells) for strip in strips]
         return ~np.concatenate(found)
 
     @property

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unet_batch.models.machine import device_kind, free_memory
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import PredictConfig
+from unet_batch.tiling import ceil_div
 
 if TYPE_CHECKING:
     from unet_batch.prediction.plan import ComputePart, Plan
@@ -101,5 +102,5 @@ def calls_at_once(
 
 def _busy(calls: int, threads: int, blocks: int) -> float:
     """Share of the threads and of the time that so many calls at once use."""
-    rounds = -(-blocks // calls)
+    rounds = ceil_div(blocks, calls)
     return blocks / (rounds * calls) * (threads // calls * calls) / threads

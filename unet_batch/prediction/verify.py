@@ -12,7 +12,6 @@ from unet_batch.prediction.run import predict
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
-from unet_batch.tiling import Box
 
 READERS = 4
 
@@ -73,11 +72,12 @@ def verify(
 
 def _check(path: str | Path, watch: Watch) -> Verification:
     masks, ledger = Masks.open(path), Ledger.open(path)
+    grid = masks.layout.blocks
     done = [tuple(int(i) for i in index) for index in ledger.with_status(Status.DONE)]
 
     def differs(index: tuple[int, ...]) -> bool:
         try:
-            return masks.block_checksum(_block(masks, index)) != ledger.entry(index).checksum
+            return masks.block_checksum(grid.box(index)) != ledger.entry(index).checksum
         except DamageError:
             return True
 
@@ -125,9 +125,3 @@ def _repair(path: str | Path, bad: tuple[tuple[int, ...], ...], hooks: Hooks) ->
 
 def _axes(masks: Masks) -> str:
     return str(masks.attributes["plan"]["image"]["axes"])
-
-
-def _block(masks: Masks, index: tuple[int, ...]) -> Box:
-    start = tuple(i * b for i, b in zip(index, masks.layout.block, strict=True))
-    whole = Box(start, tuple(a + b for a, b in zip(start, masks.layout.block, strict=True)))
-    return whole.intersect(Box.of_shape(masks.layout.shape))

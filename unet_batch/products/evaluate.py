@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from unet_batch.errors import InputError
 from unet_batch.models.metrics import Counts, Scores, confusion, scores
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box
 
 # Pixels compared at once: their 64-bit indices take some 100 MB.
 _PIECE = 2**22
@@ -172,10 +171,7 @@ def _pieces(masks: Masks, roi: Box | None) -> Iterator[Box]:
     step = list(masks.layout.chunk)
     while prod(step) * 2**masks.layout.dims <= _PIECE:
         step[-masks.layout.dims :] = [2 * s for s in step[-masks.layout.dims :]]
-    cells = region.scale_down(step)
-    for cell in product(*(range(a, b) for a, b in zip(cells.start, cells.stop, strict=True))):
-        piece = Box.of_shape(step).shift(tuple(i * s for i, s in zip(cell, step, strict=True)))
-        yield piece.intersect(region)
+    return BlockGrid(whole.shape, tuple(step)).pieces(region)
 
 
 def _evaluation(names: tuple[str, ...], tally: _Tally) -> Evaluation:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from unet_batch.errors import InputError
 from unet_batch.models.spec import ModelSpec
+from unet_batch.tiling import round_up
 from unet_batch.training.augment.config import AugmentConfig
 
 
@@ -47,8 +48,7 @@ def input_size(spec: ModelSpec, output: int) -> int:
         raise InputError("an exported network cannot be trained; describe one to build, for example unet")
     if spec.padding == "valid":
         return spec.input_size(output)
-    multiple = spec.receptive_field().multiple
-    return -(-output // multiple) * multiple
+    return round_up(output, spec.receptive_field().multiple)
 
 
 def _extents(spec: ModelSpec, size: tuple[int, ...]) -> tuple[int, ...]:

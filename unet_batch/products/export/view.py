@@ -17,7 +17,7 @@ from unet_batch.store.layer import Halve
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS
 from unet_batch.store.pyramid import halve_labels, halve_mean
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import Box, ceil_div
 
 Colours = tuple[tuple[int, int, int, int], ...]
 _MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
@@ -141,7 +141,7 @@ class View:
     def shape_at(self, level: int) -> tuple[int, int]:
         """Height and width at a level."""
         height, width = self.shape
-        return -(-height >> level), -(-width >> level)
+        return ceil_div(height, 1 << level), ceil_div(width, 1 << level)
 
     def read(self, box: Box, level: int = 0, plane: int = 0, layer: str | None = None) -> NDArray[Any]:
         """(C, h, w) of a plane's ``box`` in the pixels of a stored ``level``."""

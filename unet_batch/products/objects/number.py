@@ -38,11 +38,10 @@ class Band:
 
 def bands(plan: ObjectsPlan, parts: Parts, numbers: Sequence[int], union: Union) -> Iterator[Band]:
     """All objects of at least ``plan.smallest`` pixels; ``numbers`` are the blocks that have fragments."""
-    behind = prod(plan.grid.counts[1:])
     ids_of_groups = np.zeros(len(union.whole["first"]), np.uint32)
     band_of_groups = union.whole["first"] // prod(plan.shape[1:]) // plan.block[0]
     begin = 1
-    for row, members in groupby(sorted(numbers), key=lambda number: number // behind):
+    for row, members in groupby(sorted(numbers), key=lambda number: plan.grid.index(number)[0]):
         blocks, groups = list(members), np.flatnonzero(band_of_groups == row)
         alone = [union.groups_of(number) < 0 for number in blocks]
         tables = [chosen(parts.read(number, NAMES), mine) for number, mine in zip(blocks, alone, strict=True)]

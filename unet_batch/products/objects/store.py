@@ -93,8 +93,8 @@ class ObjectStore:
         with self._ledger() as ledger:
             out.clean_scratch()
             for number in np.setdiff1d(np.arange(len(grid)), list(blocks)):
-                if ledger.status(grid.at(int(number)).index) is Status.PENDING:
-                    ledger.record(Entry(grid.at(int(number)).index, Status.SKIPPED))
+                if ledger.status(grid.index(int(number))) is Status.PENDING:
+                    ledger.record(Entry(grid.index(int(number)), Status.SKIPPED))
             left = open_blocks(grid, ledger, retry_failed=True)
             Run(path, hooks).blocks(grid, WriteWork(self.plan, masks, path, numbers), ledger, execute, left)
             states = ledger.totals().blocks

@@ -69,12 +69,12 @@ def _pairs(
 
     present, outer, found = set(numbers), len(plan.shape) - plan.dims, [np.zeros((0, 2), np.int64)]
     for number in map(int, plan.grid.z_order(np.asarray(numbers, np.int64))):
-        index = plan.grid.at(number).index
+        index = plan.grid.index(number)
         for step in faces.steps(plan.dims):
             above = (*index[:outer], *(i + s for i, s in zip(index[outer:], step, strict=True)))
             if any(i >= n for i, n in zip(above, plan.grid.counts, strict=True)):
                 continue
-            other = int(np.ravel_multi_index(above, plan.grid.counts))
+            other = plan.grid.number(above)
             if other in present:
                 pairs = faces.same(stored(number), stored(other), step)
                 found.append(pairs - 1 + [first[number], first[other]])

@@ -12,6 +12,7 @@ from unet_batch.products.preview.config import Channel, PreviewConfig
 from unet_batch.products.preview.scene import Overlay, Scene, read
 from unet_batch.store import ome
 from unet_batch.store.image import Image
+from unet_batch.tiling import ceil_div
 
 Bytes = NDArray[np.uint8]
 _MOST = 2**28  # pixels of a picture
@@ -32,7 +33,7 @@ def size_of(scene: Scene, config: PreviewConfig, level: int | None = None) -> tu
     elif max(height, width) > config.size:
         factor = max(height, width) / config.size
     else:
-        needed, room = -(-_SMALLEST // max(height, width)), config.size // max(height, width)
+        needed, room = ceil_div(_SMALLEST, max(height, width)), config.size // max(height, width)
         factor = 1 / max(1, min(needed, room))
     if height * width / factor**2 > _MOST:
         raise InputError(

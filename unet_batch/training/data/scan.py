@@ -1,14 +1,13 @@
 """Counting the labels of a region by coarse cells, piece by piece, in bounded memory."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box
 from unet_batch.training.data.occupancy import Cells
 from unet_batch.training.data.region import Region
 
@@ -61,9 +60,7 @@ def _pieces(box: Box, extent: tuple[int, ...], dims: int) -> Iterator[Box]:
     """Boxes of whole cells that cover ``box``, clipped to it."""
     times = (1,) * (len(extent) - dims) + (_PIECE[dims],) * dims
     step = tuple(e * t for e, t in zip(extent, times, strict=True))
-    grid = box.scale_down(step)
-    for at in product(*(range(a, b) for a, b in zip(grid.start, grid.stop, strict=True))):
-        yield Box.of_shape(step).shift(tuple(i * s for i, s in zip(at, step, strict=True))).intersect(box)
+    return BlockGrid(box.stop, step).pieces(box)
 
 
 def _may_have_labels(region: Region, piece: Box) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
 from unet_batch.models.spec import MeanStd, ModelSpec
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box, ceil_div
 from unet_batch.training.data.region import Region
 
 # Pixels per region and channel that are read in all: of larger regions, evenly spaced pieces of a megapixel.
@@ -70,14 +70,8 @@ def measured(spec: ModelSpec, regions: Sequence[Region]) -> ModelSpec:
 
 def _pieces(box: Box) -> Iterator[Box]:
     """Evenly spaced boxes of about a megapixel; all of them where the region is small enough."""
-    step = _step(box.shape)
-    counts = [-(-n // s) for n, s in zip(box.shape, step, strict=True)]
-    total, most = math.prod(counts), _MOST_PIXELS // _PIECE_PIXELS
-    taken = min(total, most)
-    for number in dict.fromkeys(i * (total - 1) // max(1, taken - 1) for i in range(taken)):
-        index = np.unravel_index(number, counts)
-        start = tuple(a + int(i) * s for a, i, s in zip(box.start, index, step, strict=True))
-        yield Box(start, tuple(a + s for a, s in zip(start, step, strict=True))).intersect(box)
+    grid = BlockGrid(box.shape, _step(box.shape))
+    return (piece.shift(box.start) for piece in grid.spaced(_MOST_PIXELS // _PIECE_PIXELS))
 
 
 def _step(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -85,7 +79,7 @@ def _step(shape: tuple[int, ...]) -> tuple[int, ...]:
     step = list(shape)
     while math.prod(step) > _PIECE_PIXELS:
         longest = max(range(len(step)), key=step.__getitem__)
-        step[longest] = -(-step[longest] // 2)
+        step[longest] = ceil_div(step[longest], 2)
     return tuple(step)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from unet_batch.products.export.raster.pieces import Page, Pieces
 from unet_batch.products.export.raster.tiff import LONG, Format, Tag
 from unet_batch.products.export.whole import written_whole
+from unet_batch.tiling import round_up
 
 _LAYOUT = (
     "LAYOUT=IFDS_BEFORE_DATA\n"
@@ -64,7 +65,7 @@ def write_cog(
             Tag(325, LONG, counts),
         ]
 
-    first = -(-(layout.header_size + len(_GHOST)) // 8) * 8
+    first = round_up(layout.header_size + len(_GHOST), 8)
     empty = [np.zeros(one.size, np.uint64) for one in lengths]
     sizes = [layout.directory_size(directory(number, one)) for number, one in enumerate(empty)]
     places = np.cumsum([first, *sizes])

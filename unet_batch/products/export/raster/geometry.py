@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from unet_batch.tiling import BlockGrid, Box
+from unet_batch.tiling import BlockGrid, Box, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Geometry:
     @property
     def groups(self) -> int:
         """How many groups of levels there are."""
-        return -(-self.levels // self.span)
+        return ceil_div(self.levels, self.span)
 
     @property
     def block(self) -> int:
@@ -48,12 +48,16 @@ class Geometry:
     def shape_at(self, level: int) -> tuple[int, int]:
         """Height and width of a level."""
         height, width = self.shape
-        return -(-height >> level), -(-width >> level)
+        return ceil_div(height, 1 << level), ceil_div(width, 1 << level)
 
-    def tiles_at(self, level: int) -> tuple[int, int]:
+    def tiles_at(self, level: int) -> tuple[int, ...]:
         """Rows and columns of tiles of a level."""
-        height, width = self.shape_at(level)
-        return -(-height // self.tile), -(-width // self.tile)
+        return BlockGrid(self.shape_at(level), (self.tile, self.tile)).counts
+
+    def shares(self, level: int) -> BlockGrid:
+        """The tiles of a level (rows, columns), cut into what each block of its group makes of one plane."""
+        side = 1 << (self.span - 1 - level % self.span)
+        return BlockGrid(self.tiles_at(level), (side, side))
 
     @property
     def tiles(self) -> int:
@@ -67,15 +71,14 @@ class Geometry:
 
     def grid(self, group: int) -> BlockGrid:
         """The blocks of a group, in pixels of its finest level; axes plane, y, x."""
-        block = (1, self.block, self.block)
-        shape = (self.planes, *self.shape_at(group * self.span))
-        return BlockGrid(shape, block)
+        return BlockGrid((self.planes, *self.shape_at(group * self.span)), (1, self.block, self.block))
+
+    def carried(self, group: int) -> BlockGrid:
+        """What the blocks of the group before leave of the finest level of ``group``; axes plane, y, x."""
+        extent = self.block >> self.span
+        return BlockGrid((self.planes, *self.shape_at(group * self.span)), (1, extent, extent))
 
     def box_at(self, box: Box, level: int) -> Box:
         """A block's ``box`` of the finest level of its group (y, x), in pixels of ``level``."""
         factor = 1 << (level % self.span)
         return box.scale_down((factor, factor))
-
-    def per_block(self, level: int) -> int:
-        """Tiles along one side of a block at ``level``."""
-        return 1 << (self.span - 1 - level % self.span)

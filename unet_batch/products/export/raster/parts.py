@@ -11,7 +11,7 @@ from unet_batch.products.export.raster.geotiff import category_xml, image_tags, 
 from unet_batch.products.export.raster.pieces import Page, Pieces
 from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.whole import written_whole
-from unet_batch.tiling import Box
+from unet_batch.tiling import BlockGrid, Box
 
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "int8": "Int8"}
 _GDAL_TYPES |= {f"int{bits}": f"Int{bits}" for bits in (16, 32, 64)}
@@ -29,12 +29,9 @@ class Part:
 
 def parts_of(geometry: Geometry, extent: int) -> Iterator[Part]:
     """The parts of ``extent`` pixels, row by row; ``extent`` is a power of two of tiles."""
-    height, width = geometry.shape
-    for row, y in enumerate(range(0, height, extent)):
-        for column, x in enumerate(range(0, width, extent)):
-            yield Part(
-                f"{row:03d}_{column:03d}.tif", Box((y, x), (min(y + extent, height), min(x + extent, width)))
-            )
+    for block in BlockGrid(geometry.shape, (extent, extent)):
+        row, column = block.index
+        yield Part(f"{row:03d}_{column:03d}.tif", block.box)
 
 
 def write_parts(folder: Path, pieces: Pieces, view: Source, extent: int, compression: str) -> None:

@@ -64,37 +64,31 @@ class Pieces:
 
     def tiles(self, page: Page) -> Iterator[bytes]:
         """The tiles of a page, row by row; tells of each row."""
-        side, box = self.geometry.per_block(page.level), page.tiles
+        box = page.tiles
         for row in range(box.start[0], box.stop[0]):
             self.given += box.shape[1]
             self.tell(self.given, self.geometry.tiles)  # before: who takes tiles may stop at the last
             line = Page(page.level, page.plane, page.sample, Box((row, box.start[1]), (row + 1, box.stop[1])))
             for number, inside in self._blocks(line):
                 start, lengths = self._of_block(line, number)
-                first = inside.start[1] % side
+                part = inside.relative_to(self._span(page, number).start)
+                (i, first), (_, last) = part.start, part.stop
                 yield from _read(
                     self._path(page, number),
-                    start + int(lengths[: row % side].sum()) + int(lengths[row % side, :first].sum()),
-                    lengths[row % side, first : first + inside.shape[1]],
+                    start + int(lengths[:i].sum()) + int(lengths[i, :first].sum()),
+                    lengths[i, first:last],
                 )
 
     def _blocks(self, page: Page) -> Iterator[tuple[int, Box]]:
         """Blocks that make tiles of a page, in raster order: number, and the tiles among the page's."""
-        side = self.geometry.per_block(page.level)
-        counts = self.geometry.grid(page.level // self.geometry.span).counts
-        cells = page.tiles.scale_down((side, side))
-        for i in range(cells.start[0], cells.stop[0]):
-            for j in range(cells.start[1], cells.stop[1]):
-                number = (page.plane * counts[1] + i) * counts[2] + j
-                yield number, self._span(page, number).intersect(page.tiles)
+        shares = self.geometry.shares(page.level)
+        for number in map(int, shares.numbers_in(page.tiles)):
+            yield page.plane * len(shares) + number, shares.box(number).intersect(page.tiles)
 
     def _span(self, page: Page, number: int) -> Box:
         """The tiles that a block makes of the page's level."""
-        side = self.geometry.per_block(page.level)
-        counts = self.geometry.grid(page.level // self.geometry.span).counts
-        i, j = number // counts[2] % counts[1], number % counts[2]
-        whole = Box((i * side, j * side), ((i + 1) * side, (j + 1) * side))
-        return whole.intersect(Box.of_shape(self.geometry.tiles_at(page.level)))
+        shares = self.geometry.shares(page.level)
+        return shares.box(number % len(shares))
 
     def _path(self, page: Page, number: int) -> Path:
         return piece_path(self.folder, self.geometry, page.level // self.geometry.span, number)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from unet_batch.tiling import round_up
+
 ASCII, SHORT, LONG, RATIONAL, DOUBLE, LONG8 = 2, 3, 4, 5, 12, 16
 _TYPES: dict[int, str] = {SHORT: "<u2", LONG: "<u4", RATIONAL: "<u4", DOUBLE: "<f8", LONG8: "<u8"}
 _PER_VALUE = {RATIONAL: 2}
@@ -92,4 +94,4 @@ class Format:
 
 def _even(size: int) -> int:
     """``size`` to the next multiple of 8, so that all values are aligned."""
-    return -(-size // 8) * 8
+    return round_up(size, 8)

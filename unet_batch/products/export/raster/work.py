@@ -78,14 +78,9 @@ class TilesWork:
 
     def _carried(self, plane: int, box: Box) -> NDArray[Any]:
         """What the blocks of the group before left of ``box``."""
-        counts = self.geometry.grid(self.group - 1).counts
-        extent = self.geometry.block >> self.geometry.span
+        carried, whole = self.geometry.carried(self.group), Box((plane, *box.start), (plane + 1, *box.stop))
         found = np.full((self.view.channels, *box.shape), self.view.fill or 0, self.view.dtype)
-        cells = box.scale_down((extent, extent))
-        for i in range(cells.start[0], cells.stop[0]):
-            for j in range(cells.start[1], cells.stop[1]):
-                number = (plane * counts[1] + i) * counts[2] + j
-                part = np.load(piece_path(self.folder, self.geometry, self.group - 1, number, _CARRY))
-                y, x = i * extent - box.start[0], j * extent - box.start[1]
-                found[:, y : y + part.shape[1], x : x + part.shape[2]] = part
+        for number in map(int, carried.numbers_in(whole)):
+            place = carried.box(number).relative_to(whole.start).slices[1:]
+            found[:, *place] = np.load(piece_path(self.folder, self.geometry, self.group - 1, number, _CARRY))
         return found
