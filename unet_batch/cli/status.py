@@ -18,14 +18,15 @@ def command(out: Path, as_json: bool) -> None:
     """Print the state of the mask store OUT, also while a run is writing it."""
     from unet_batch.prediction.status import status  # noqa: PLC0415 - imported when it runs
 
-    show(status(out), as_json=as_json)
-
-
-def show(found: "Status", *, as_json: bool) -> None:
-    """Print a status as JSON or as text."""
+    found = status(out)
     if as_json:
         options.echo_json(found)
-        return
+    else:
+        show(found)
+
+
+def show(found: "Status") -> None:
+    """Print a status as text."""
     counts = ", ".join(f"{n} {what}" for what, n in found.blocks.items() if n or what == "done")
     click.echo(f"{found.path}: {found.state}; blocks: {counts}")
     total = sum(found.class_pixels.values())

@@ -9,8 +9,7 @@ import click
 
 from unet_batch.cli import options
 from unet_batch.cli.exit_codes import ExitCode
-from unet_batch.cli.progress import echo_line
-from unet_batch.cli.steps import step_display
+from unet_batch.cli.progress import display, echo_line, of_step
 from unet_batch.cli.stopping import on_signals
 from unet_batch.errors import RankError, UnetBatchError
 
@@ -59,13 +58,16 @@ def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult
     from unet_batch.training.run import train  # noqa: PLC0415 - imports torch
 
     quiet = flags["quiet"] or not first
-    with step_display(quiet=quiet, json_lines=flags["json_lines"]) as shown:
+    with display("train", quiet=quiet, json_lines=flags["json_lines"]) as shown:
 
-        def tell(message: str) -> None:
-            shown.show(Progress(0, config.run.steps, message=message))
+        def observe(progress: Progress) -> None:
+            if progress.message:
+                shown.notify(progress.message)
+            else:
+                shown.update(of_step(progress))
 
-        with on_signals(tell, "ending after this step") as stop:
-            return train(config, hooks=Hooks(shown.show, stop))
+        with on_signals(shown.notify, "ending after this step") as stop:
+            return train(config, hooks=Hooks(observe, stop))
 
 
 def _draw(config: "TrainConfig", count: int) -> None:

@@ -1,19 +1,27 @@
 """``unet-batch verify``."""
 
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from unet_batch.cli import options
 from unet_batch.cli.exit_codes import ExitCode
+from unet_batch.cli.progress import display, echo_line, observe, of_blocks
+
+if TYPE_CHECKING:
+    from unet_batch.prediction.verify import Verification
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--repair", is_flag=True, help="Compute damaged blocks again.")
 @click.option("--untiled", type=click.IntRange(min=0), default=0, metavar="N", help="Compare N windows.")
+@options.quiet
+@options.json_lines
 @options.as_json
-def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
+def command(out: Path, repair: bool, untiled: int, **flags: bool) -> int:
     """Re-read every block of the mask store OUT and compare its checksum.
 
     Exit codes: 0 all blocks are done and as they were written; 2 bad input; 3 damage was found, or blocks
@@ -22,9 +30,7 @@ def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
     --untiled N also computes N random windows in one untiled pass each and keeps the largest difference to
     the tiled answer in the store.
     """
-    from unet_batch.prediction.verify import verify  # noqa: PLC0415 - imported when it runs
-
-    found = verify(out, repair=repair)
+    found = _verified(out, repair=repair, quiet=flags["quiet"], json_lines=flags["json_lines"])
     values: dict[str, object] = {
         "ok": found.whole,
         "checked": found.checked,
@@ -42,7 +48,9 @@ def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
         values["untiled_windows"] = difference.windows
         values["untiled_max_abs_diff"] = difference.untiled_max_abs_diff
         values["untiled_label_diff"] = difference.untiled_label_diff
-    if as_json:
+    if flags["json_lines"]:
+        echo_line("summary", values)
+    elif flags["as_json"]:
         options.echo_json(values)
     else:
         for key, value in values.items():
@@ -52,3 +60,19 @@ def command(out: Path, repair: bool, untiled: int, as_json: bool) -> int:
             if count := values[state]:
                 click.echo(f"{out}: {count} blocks are {state}, so not checked; {cure}", err=True)
     return ExitCode.DONE if found.whole else ExitCode.INCOMPLETE
+
+
+def _verified(out: Path, *, repair: bool, quiet: bool, json_lines: bool) -> "Verification":
+    from unet_batch.engine.progress import Hooks, Progress  # noqa: PLC0415 - imported when it runs
+    from unet_batch.prediction.verify import verify  # noqa: PLC0415
+
+    began = time.monotonic()
+    with display("verify", quiet=quiet, json_lines=json_lines) as shown:
+        return verify(
+            out,
+            repair=repair,
+            hooks=Hooks(observe(shown)),
+            watch=lambda done, total: shown.update(
+                of_blocks(Progress(done, total, 0, time.monotonic() - began))
+            ),
+        )
