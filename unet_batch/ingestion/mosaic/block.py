@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -20,7 +19,7 @@ from unet_batch.ingestion.mosaic.rules import merge_of, rim_distance
 from unet_batch.ingestion.mosaic.scene import Scene
 from unet_batch.schedule.events import Event
 from unet_batch.store.image_writer import ImageWriter
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box, round_down
 
 # Pixels of scenes and sums that a block holds at once, beside the block itself.
 STRIP_BYTES = 192 * 2**20
@@ -129,10 +128,7 @@ class _Tools:
 
 def _strips(box: Box, rows: int) -> Iterator[Box]:
     """The box cut across its last axis but one, at multiples of ``rows`` from the mosaic's origin."""
-    first, last = box.start[-2], box.stop[-2]
-    edges = [first, *range((first // rows + 1) * rows, last, rows), last]
-    for start, stop in pairwise(edges):
-        yield Box((*box.start[:-2], start, box.start[-1]), (*box.stop[:-2], stop, box.stop[-1]))
+    return BlockGrid(box.stop, (*box.stop[:-2], rows, box.stop[-1])).pieces(box)
 
 
 def _rows(plan: MosaicPlan, box: Box, scenes: int) -> int:
@@ -141,7 +137,7 @@ def _rows(plan: MosaicPlan, box: Box, scenes: int) -> int:
     if plan.merge.rule == "median":
         held += 24 * scenes
     rows = STRIP_BYTES // (held * len(plan.bands) * prod(box.shape[:-2]) * box.shape[-1])
-    return max(1, rows // STRIP_ROWS * STRIP_ROWS or rows)
+    return max(1, round_down(rows, STRIP_ROWS) or rows)
 
 
 def _on_scene(scene: Scene, box: Box) -> Box:
