@@ -59,6 +59,12 @@ def predict(*words, image="image.zarr", out="out.zarr", model="net.safetensors",
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int] | None]:
-    """Everything under ``folder``: files by size and time of change, folders by name."""
-    entries = sorted(folder.rglob("*"))
-    return {str(e): (e.stat().st_size, e.stat().st_mtime_ns) if e.is_file() else None for e in entries}
+    """Everything under ``folder``: files by size and time of change, folders by name; locks by size alone."""
+    return {str(path): _stamp(path) for path in sorted(folder.rglob("*"))}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    if not path.is_file():
+        return None
+    found = path.stat()
+    return found.st_size, 0 if path.name == "lock" else found.st_mtime_ns
