@@ -29,10 +29,10 @@ from unet_batch.store.layout import PyramidLayout
 from unet_batch.tiling.box import Box
 from unet_batch.training.augment.augment import Augment
 from unet_batch.training.augment.config import AugmentConfig
+from unet_batch.training.batch import Sample
 from unet_batch.training.data.config import DataConfig, SamplingConfig
 from unet_batch.training.data.loader import Loader
 from unet_batch.training.data.sources import open_sources
-from unet_batch.training.sample import Sample
 
 KINDS = (
     "flip", "turn", "rotation", "scale", "shear", "elastic", "gamma", "brightness", "contrast",

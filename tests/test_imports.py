@@ -38,7 +38,6 @@ NO_TORCH = [
     "unet_batch.schedule.dask",
     "unet_batch.store.masks",
     "unet_batch.training.config",
-    "unet_batch.training.lr_scheduler",
 ]
 VERBS = [
     (["--help"], "Commands"),

@@ -38,6 +38,7 @@ VERBS = {
 
 # What an extra brings, by the name that is imported.
 EXTRAS = dict.fromkeys(("cc3d", "pyarrow", "pyogrio", "pyproj", "rasterio", "scipy", "shapely"), "products")
+EXTRAS |= dict.fromkeys(("matplotlib", "skimage"), "train")
 
 
 class _Verbs(click.Group):

@@ -71,7 +71,7 @@ def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult
 
 
 def _draw(config: "TrainConfig", count: int) -> None:
-    from unet_batch.training.show import show_batch  # noqa: PLC0415 - imports torch
+    from unet_batch.training.batch_sheet import show_batch  # noqa: PLC0415 - imports torch
 
     path = show_batch(config, count)
     click.echo(f"{path}: {count} samples as the network would see them")

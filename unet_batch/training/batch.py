@@ -1,4 +1,4 @@
-"""Batch: what was read for one step of one rank, as it is stored: not augmented, not normalised."""
+"""Batch and Sample: what is read for a step, and what the network sees of it after augmentation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unet_batch.models.normalise import Affine
 
@@ -31,3 +32,17 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """N augmented and normalised samples.
+
+    ``images`` (N, C, *input) float32. ``labels``: (N, *output) int64 class numbers, 255 (65535 from 251
+    classes on) unlabelled; (N, L, *output) int64 of 0 and 1, 255 unlabelled, for multilabel; (N, L,
+    *output) float32, NaN unlabelled, for regression. ``weights`` (N, *output) float32 or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    weights: Tensor | None

@@ -9,15 +9,15 @@ from typing import Any
 
 from unet_batch.atomic import atomic_write
 from unet_batch.training.data.region import Region
-from unet_batch.training.job import Job
+from unet_batch.training.trainer import Trainer
 
 _NAMED = 6
 PACKAGES = ("unet-batch", "torch", "numpy", "scikit-image", "zarr")
 
 
-def make_card(job: Job, step: int, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """Of the network after ``step``; ``scores`` by part of the data."""
-    sources = job.sources
+def make_card(trainer: Trainer, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """The card of the network as it stands; ``scores`` by part of the data."""
+    sources = trainer.sources
     return {
         "data": {
             "labelled_pixels": sources.counts,
@@ -28,15 +28,15 @@ def make_card(job: Job, step: int, scores: dict[str, dict[str, float]]) -> dict[
         },
         "scores": scores,
         "training": {
-            "step": step,
-            "steps": job.config.run.steps,
-            "seconds": round(job.standing.seconds, 1),
-            "skipped": job.standing.skipped,
-            "ranks": job.ranks.count,
-            "device": job.ranks.device.type,
-            "started_from": None if job.config.model.start is None else job.config.model.start.name,
+            "step": trainer.state.step,
+            "steps": trainer.config.run.steps,
+            "seconds": round(trainer.state.seconds, 1),
+            "skipped": trainer.state.skipped,
+            "ranks": trainer.ranks.count,
+            "device": trainer.ranks.device.type,
+            "started_from": None if trainer.config.model.start is None else trainer.config.model.start.name,
         },
-        "settings": job.config.model_dump(mode="json", exclude={"model", "data"}),
+        "settings": trainer.config.model_dump(mode="json", exclude={"model", "data"}),
         "versions": {
             "python": sys.version.split()[0],
             **{name: found for name in PACKAGES if (found := _version(name))},

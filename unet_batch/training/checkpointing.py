@@ -1,30 +1,33 @@
-"""Keeping checkpoints: the last and the best network, each with its model card."""
+"""Checkpointing: the last and the best network of a run are saved, each with its model card."""
 
 import shutil
 
 from unet_batch.atomic import atomic_path
 from unet_batch.models.checkpoint import save_checkpoint
 from unet_batch.training.card import make_card, write_page
-from unet_batch.training.evaluator import Scores, merit
-from unet_batch.training.job import Job
+from unet_batch.training.evaluator import Scores, selection_score
+from unet_batch.training.trainer import Trainer
 
 
-def keep(job: Job, scores: Scores) -> None:
-    """Write the network as the last one and, if it is the best so far (or there are no scores), as that."""
-    standing = job.standing
-    standing.last_scores = dict(scores)
-    best = not scores or not standing.best_scores or _merit(job, scores) > _merit(job, standing.best_scores)
+def save_last_and_best(trainer: Trainer, scores: Scores) -> None:
+    """Save the network as the last one, and also as the best one where ``scores`` are the best so far.
+
+    Without scores, as where there are no validation boxes, the last network is the best.
+    """
+    state, folder = trainer.state, trainer.folder
+    state.last_scores = dict(scores)
+    best = not (scores and state.best_scores) or _value(trainer, scores) > _value(trainer, state.best_scores)
     if best:
-        standing.best_step, standing.best_scores = standing.step, dict(scores)
-    if not job.ranks.first:
+        state.best_step, state.best_scores = state.step, dict(scores)
+    if not trainer.ranks.first:
         return
-    card = make_card(job, standing.step, {"validation": scores})
-    save_checkpoint(job.folder.last, job.judged, job.spec, card, job.config.run.stored_as)
+    card = make_card(trainer, {"validation": scores})
+    save_checkpoint(folder.last, trainer.evaluated, trainer.spec, card, trainer.config.run.stored_as)
     if best:
-        with atomic_path(job.folder.best) as temporary:
-            shutil.copyfile(job.folder.last, temporary)
-        write_page(job.folder.best, card)
+        with atomic_path(folder.best) as temporary:
+            shutil.copyfile(folder.last, temporary)
+        write_page(folder.best, card)
 
 
-def _merit(job: Job, scores: Scores) -> float:
-    return merit(job.config.validation, job.spec, scores)
+def _value(trainer: Trainer, scores: Scores) -> float:
+    return selection_score(trainer.config.validation, trainer.spec, scores)

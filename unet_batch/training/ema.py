@@ -1,4 +1,4 @@
-"""EMA: weights that follow those in training with a delay (exponential moving average)."""
+"""EMA: exponential moving average of the weights in training."""
 
 import copy
 
@@ -18,8 +18,8 @@ class EMA:
         self.decay = decay
 
     @torch.no_grad()
-    def follow(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after update number ``step`` (from 0)."""
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights of ``network`` after update number ``step`` (from 0)."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
         means = [(own, other.detach()) for own, other in pairs if own.is_floating_point()]
@@ -29,11 +29,11 @@ class EMA:
                 own.copy_(other)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Weights and buffers."""
+        """Averaged weights and buffers."""
         return self.network.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from ``state``."""
+        """Take the averages from ``state``, which ``state_dict`` gave."""
         self.network.load_state_dict(state)
 
 

@@ -1,4 +1,7 @@
-"""Validation: the project's own tiled prediction of boxes, and what it scores there."""
+"""Evaluator: predicts the boxes of a validation, or test, as prediction would, and scores them.
+
+The best checkpoint is chosen by ``selection_score``.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -50,7 +53,7 @@ class Evaluator:
                     f"validation: {name} is no class of a multiclass model ({', '.join(self.spec.classes)}); "
                     "name one of them, or leave these scores out"
                 )
-        chosen_by(self.config, self.spec)
+        selection_metric(self.config, self.spec)
 
     def __call__(
         self, network: nn.Module, regions: Sequence[Region], membrane_threshold: float | None = None
@@ -147,18 +150,18 @@ def _merged(told: list[list[Tally]]) -> Scores:
     return {name: value for tally in totals for name, value in tally.scores().items()}
 
 
-def merit(config: ValidationConfig, spec: ModelSpec, scores: Scores) -> float:
-    """What the best checkpoint is chosen by; more is better.
+def selection_score(config: ValidationConfig, spec: ModelSpec, scores: Scores) -> float:
+    """What the best checkpoint is chosen by: the value of ``selection_metric``; more is better.
 
-    A score that these boxes do not give (a class that is nowhere) is worse than any.
+    Minus infinity where these boxes do not give that score, as a class is nowhere.
     """
-    name = chosen_by(config, spec)
+    name = selection_metric(config, spec)
     value = scores.get(name, -math.inf)
     return -value if name in scores and name.endswith("error") else value
 
 
-def chosen_by(config: ValidationConfig, spec: ModelSpec) -> str:
-    """The name of the score that the best checkpoint is chosen by.
+def selection_metric(config: ValidationConfig, spec: ModelSpec) -> str:
+    """Name of the score that the best checkpoint is chosen by.
 
     Raises:
         ConfigError: a score that there is not.
@@ -171,7 +174,7 @@ def chosen_by(config: ValidationConfig, spec: ModelSpec) -> str:
 
 
 def score_names(config: ValidationConfig, spec: ModelSpec) -> tuple[str, ...]:
-    """All that ``Evaluator`` may tell, in its order."""
+    """Names of all scores that ``Evaluator`` may give, in its order."""
     if spec.head == "regression":
         per_channel = spec.classes if len(spec.classes) > 1 else ()
         pairs = ([score, *(f"{score}_{name}" for name in per_channel)] for score in REGRESSION_SCORES)

@@ -15,7 +15,7 @@ _NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartingNetwork:
     """A network to train, and what a person should know of its weights."""
 
     network: nn.Module
@@ -30,7 +30,7 @@ def spec_of(config: NetworkConfig) -> ModelSpec:
     return read_spec(config.start)
 
 
-def begin(config: NetworkConfig, spec: ModelSpec, seed: int) -> Begun:
+def starting_network(config: NetworkConfig, spec: ModelSpec, seed: int) -> StartingNetwork:
     """The network of ``spec`` with its first weights.
 
     Raises:
@@ -40,7 +40,7 @@ def begin(config: NetworkConfig, spec: ModelSpec, seed: int) -> Begun:
     note = "" if config.start is None else _load_fitting(network, config)
     if config.encoder is not None:
         load_encoder(network, config.encoder)
-    return Begun(network, note)
+    return StartingNetwork(network, note)
 
 
 def _load_fitting(network: nn.Module, config: NetworkConfig) -> str:

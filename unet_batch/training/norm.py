@@ -13,7 +13,7 @@ from torch import distributed as dist
 from torch.autograd import Function
 
 
-def synced(model: nn.Module, device: torch.device) -> nn.Module:
+def convert_sync_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
     """``model`` with batch norms that see all ranks; their names and weights stay."""
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
@@ -21,18 +21,18 @@ def synced(model: nn.Module, device: torch.device) -> nn.Module:
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
-                setattr(parent, name, HostSyncedNorm(child))
+                setattr(parent, name, CpuSyncBatchNorm(child))
     return model
 
 
 def fix_statistics(model: nn.Module) -> None:
     """Let batch norms use their running statistics until ``model.train()``; their weights go on learning."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | HostSyncedNorm):
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | CpuSyncBatchNorm):
             module.eval()
 
 
-class HostSyncedNorm(nn.Module):
+class CpuSyncBatchNorm(nn.Module):
     """A batch norm whose mean and variance are those of all ranks; takes the weights of ``norm``."""
 
     running_mean: Tensor

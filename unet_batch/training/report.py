@@ -14,7 +14,7 @@ from unet_batch.atomic import atomic_path
 from unet_batch.tiling import Box
 from unet_batch.training.data.region import Region
 from unet_batch.training.history import STEP_COLUMNS, read_history
-from unet_batch.training.job import Job
+from unet_batch.training.trainer import Trainer
 
 _SHOWN_REGIONS, _SHOWN_EXTENT = 6, 512
 _FEW_COLOURS = 20
@@ -50,18 +50,18 @@ def _draw_scores(axis: Any, rows: Sequence[Mapping[str, float]], names: Sequence
     axis.set(title="validation", xlabel="step", ylim=(0, 1))
 
 
-def draw_predictions(job: Job, network: nn.Module, path: Path) -> None:
+def draw_predictions(trainer: Trainer, network: nn.Module, path: Path) -> None:
     """Image, truth and prediction of the middle of some validation (else training) boxes, as PNG."""
-    regions = (job.sources.validation or job.sources.train)[:_SHOWN_REGIONS]
+    regions = (trainer.sources.validation or trainer.sources.train)[:_SHOWN_REGIONS]
     figure = Figure(figsize=(9, 3 * len(regions)), layout="constrained")
     rows = figure.subplots(len(regions), 3, squeeze=False)
     for axes, region in zip(rows, regions, strict=True):
         middle = Region(region.stores, _middle(region.box), region.number)
-        found = job.judge.predictor(network, middle).labels
+        found = trainer.evaluator.predictor(network, middle).labels
         truth = middle.read_labels(middle.box)
         axes[0].imshow(_picture(_plane(middle.read_image(middle.box))), cmap="gray")
         for axis, labels in zip(axes[1:], (truth, found), strict=True):
-            _show_labels(axis, _plane(labels), job)
+            _show_labels(axis, _plane(labels), trainer)
         axes[0].set_ylabel("/".join(Path(region.stores.image.path).parts[-2:]), fontsize="small")
     for axis, title in zip(rows[0], ("image", "truth", "prediction"), strict=True):
         axis.set_title(title)
@@ -70,14 +70,14 @@ def draw_predictions(job: Job, network: nn.Module, path: Path) -> None:
     _save(figure, path)
 
 
-def _show_labels(axis: Any, labels: NDArray[Any], job: Job) -> None:
+def _show_labels(axis: Any, labels: NDArray[Any], trainer: Trainer) -> None:
     """Classes in colours, unlabelled white; of several channels the first."""
     shown = labels[0]
-    if job.spec.head == "regression":
+    if trainer.spec.head == "regression":
         axis.imshow(shown, cmap="viridis")
         return
-    classes = len(job.spec.classes) if job.spec.head == "multiclass" else 2
-    hidden = np.ma.masked_equal(shown, job.sources.form.fill)
+    classes = len(trainer.spec.classes) if trainer.spec.head == "multiclass" else 2
+    hidden = np.ma.masked_equal(shown, trainer.sources.form.fill)
     colours = "tab20" if _FEW_COLOURS // 2 < classes <= _FEW_COLOURS else "viridis"
     axis.imshow(hidden, cmap=colours, vmin=0, vmax=classes - 1, interpolation="nearest")
 

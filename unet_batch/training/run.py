@@ -1,4 +1,8 @@
-"""Labelled Zarr -> checkpoint: the whole story of a training, new or resumed, on one rank or many."""
+"""`train`: labelled Zarr to a checkpoint, new or resumed, on one rank or many.
+
+result = train(load(TrainConfig, Path("train.yaml"), []))     # again: goes on where it ended
+print(result.best_step, result.validation["mean_dice"])
+"""
 
 import json
 from collections.abc import Iterator
@@ -13,19 +17,19 @@ from unet_batch.errors import FormatError
 from unet_batch.models.checkpoint import load_checkpoint, read_card, save_checkpoint
 from unet_batch.training.card import write_page
 from unet_batch.training.config import TrainConfig
-from unet_batch.training.distributed import Ranks, joined
+from unet_batch.training.distributed import Ranks, process_group
 from unet_batch.training.evaluator import Scores, score_names
 from unet_batch.training.files import RunFolder, write_json
 from unet_batch.training.history import History
 from unet_batch.training.hooks import Hooks, Progress
-from unet_batch.training.job import Job, prepare
-from unet_batch.training.loop import learn
+from unet_batch.training.loop import run_updates
 from unet_batch.training.report import draw_curves, draw_predictions
+from unet_batch.training.trainer import Trainer, make_trainer
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a call of ``train`` came to.
+    """Result of a call of ``train``.
 
     Attributes:
         out: folder of the run.
@@ -58,15 +62,15 @@ def train(config: TrainConfig, *, hooks: Hooks = Hooks()) -> TrainResult:
             not meet, losses that are no numbers.
     """
     folder = RunFolder(Path(config.run.out))
-    with joined(config.run.device, config.run.join_seconds) as ranks, _held(folder, ranks):
-        earlier = ranks.in_turn(lambda: _result_there(folder, config))
+    with process_group(config.run.device, config.run.join_seconds) as ranks, _held(folder, ranks):
+        earlier = ranks.in_turn(lambda: _earlier_result(folder, config.run.steps))
         if earlier is not None:
             hooks.observe(Progress(earlier.step, config.run.steps, message="nothing to do: this run is done"))
             return earlier
-        job = prepare(config, ranks, folder, hooks)
-        with _history(job) as history:
-            finished = learn(job, history)
-        return _conclude(job) if finished else _result(job, finished=False, test={})
+        trainer = make_trainer(config, ranks, folder, hooks)
+        with _history(trainer) as history:
+            finished = run_updates(trainer, history)
+        return _conclude(trainer) if finished else _result(trainer, finished=False, test={})
 
 
 @contextmanager
@@ -80,62 +84,62 @@ def _held(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
 
 
 @contextmanager
-def _history(job: Job) -> Iterator[History | None]:
-    if not job.ranks.first:
+def _history(trainer: Trainer) -> Iterator[History | None]:
+    if not trainer.ranks.first:
         yield None
         return
-    settings = job.config.model_dump(mode="json", by_alias=True)
-    atomic_write(job.folder.settings, yaml.safe_dump(settings, sort_keys=False))
-    names = score_names(job.config.validation, job.spec)
-    with History(job.folder.metrics, job.folder.board, names, job.standing.step) as history:
+    settings = trainer.config.model_dump(mode="json", by_alias=True)
+    atomic_write(trainer.folder.settings, yaml.safe_dump(settings, sort_keys=False))
+    names = score_names(trainer.config.validation, trainer.spec)
+    with History(trainer.folder.metrics, trainer.folder.board, names, trainer.state.step) as history:
         yield history
 
 
-def _conclude(job: Job) -> TrainResult:
-    """The best network judged on the test boxes; sheets, card and the sign that all is done."""
+def _conclude(trainer: Trainer) -> TrainResult:
+    """Evaluate the best network on the test boxes; write pictures, its card and the mark of the end."""
     # The first rank may still be writing it while the others are here already.
-    network, spec = job.ranks.in_turn(lambda: load_checkpoint(job.folder.best))
-    network.to(job.ranks.device)
-    threshold = job.standing.best_scores.get("membrane_threshold")
-    if job.sources.test:
-        job.tell(f"judging the best network on {len(job.sources.test)} test boxes")
-    test = job.judge(network, job.sources.test, threshold)
-    result = _result(job, finished=True, test=test)
-    if job.ranks.first:
-        card = read_card(job.folder.best)
+    network, spec = trainer.ranks.in_turn(lambda: load_checkpoint(trainer.folder.best))
+    network.to(trainer.ranks.device)
+    threshold = trainer.state.best_scores.get("membrane_threshold")
+    if trainer.sources.test:
+        trainer.tell(f"judging the best network on {len(trainer.sources.test)} test boxes")
+    test = trainer.evaluator(network, trainer.sources.test, threshold)
+    result = _result(trainer, finished=True, test=test)
+    if trainer.ranks.first:
+        card = read_card(trainer.folder.best)
         card["scores"]["test"] = test
-        save_checkpoint(job.folder.best, network, spec, card, job.config.run.stored_as)
-        write_page(job.folder.best, card)
-        draw_curves(job.folder.metrics, job.folder.curves)
-        draw_predictions(job, network, job.folder.predictions)
-        job.save()
-        write_json(job.folder.done, asdict(result))
+        save_checkpoint(trainer.folder.best, network, spec, card, trainer.config.run.stored_as)
+        write_page(trainer.folder.best, card)
+        draw_curves(trainer.folder.metrics, trainer.folder.curves)
+        draw_predictions(trainer, network, trainer.folder.predictions)
+        trainer.save()
+        write_json(trainer.folder.done, asdict(result))
     return result
 
 
-def _result(job: Job, *, finished: bool, test: Scores) -> TrainResult:
-    standing = job.standing
+def _result(trainer: Trainer, *, finished: bool, test: Scores) -> TrainResult:
+    state = trainer.state
     return TrainResult(
-        out=str(job.folder.root),
+        out=str(trainer.folder.root),
         finished=finished,
-        step=standing.step,
-        best_step=standing.best_step,
-        validation=standing.best_scores,
+        step=state.step,
+        best_step=state.best_step,
+        validation=state.best_scores,
         test=test,
-        seconds=round(standing.seconds, 1),
-        skipped=standing.skipped,
+        seconds=round(state.seconds, 1),
+        skipped=state.skipped,
     )
 
 
-def _result_there(folder: RunFolder, config: TrainConfig) -> TrainResult | None:
-    """What an earlier run came to, unless more steps are wanted now."""
+def _earlier_result(folder: RunFolder, steps: int) -> TrainResult | None:
+    """The result of a run that is already finished, unless more steps are wanted now."""
     try:
         found = TrainResult(**json.loads(folder.done.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise FormatError(f"{folder.done}: no result of a training ({error}); remove it") from None
-    if found.step >= config.run.steps:
+    if found.step >= steps:
         return found
     folder.done.unlink()
     return None

@@ -1,4 +1,6 @@
-"""State: all that a run needs to go on as if it had never stopped. Read back without unpickling objects.
+"""TrainState and its file: all that a run needs to go on as if it had never stopped.
+
+It is read back without unpickling objects.
 
 Random numbers are not in it: samples, augmentation and dropout follow from the seeds and the step alone, on
 any number of ranks.
@@ -23,8 +25,8 @@ FORMAT = "unet_batch/training/1"
 
 
 @dataclass(slots=True)
-class Standing:
-    """Where a run stands; the plain part of its state.
+class TrainState:
+    """How far a run is: the plain part of what is saved.
 
     Attributes:
         step: updates done or skipped.
@@ -46,34 +48,32 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class SavedState:
     """What was read back."""
 
-    standing: Standing
+    state: TrainState
     spec: ModelSpec
     config: dict[str, Any]
     tensors: dict[str, Any]
 
 
-def save_state(
-    path: Path, step: Step, standing: Standing, spec: ModelSpec, config: Mapping[str, Any]
-) -> None:
+def save_state(path: Path, step: Step, state: TrainState, spec: ModelSpec, config: Mapping[str, Any]) -> None:
     """Write beside ``path`` and rename; OutputError where that cannot be."""
     values = {
         "format": FORMAT,
-        "standing": asdict(standing),
+        "standing": asdict(state),
         "spec": spec.model_dump_json(),
         "config": json.dumps(config, default=str),
         "network": step.network.state_dict(),
         "optimiser": step.optimiser.state_dict(),
         "scaler": step.scaler.state_dict(),
-        "average": None if step.average is None else step.average.state_dict(),
+        "average": None if step.ema is None else step.ema.state_dict(),
     }
     with writing(str(path)), atomic_path(path) as temporary:
         torch.save(values, temporary)
 
 
-def read_state(path: Path) -> State:
+def read_state(path: Path) -> SavedState:
     """The state at ``path``, on the CPU.
 
     Raises:
@@ -84,9 +84,9 @@ def read_state(path: Path) -> State:
             assert (damaged := file.testzip()) is None, f"{damaged} is damaged"
         values = torch.load(path, map_location="cpu", weights_only=True)
         assert values["format"] == FORMAT, f"format {values['format']!r}"
-        standing = Standing(**values["standing"])
+        state = TrainState(**values["standing"])
         spec = ModelSpec.model_validate_json(values["spec"])
-        return State(standing, spec, json.loads(values["config"]), values)
+        return SavedState(state, spec, json.loads(values["config"]), values)
     except Exception as error:  # noqa: BLE001 - torch's reader raises anything on a damaged file
         raise CheckpointError(
             f"{path}: not a state that can be read ({type(error).__name__}: {str(error).strip()[:80]}); "
@@ -94,21 +94,21 @@ def read_state(path: Path) -> State:
         ) from None
 
 
-def check_resumable(path: Path, state: State, spec: ModelSpec, config: Mapping[str, Any]) -> None:
+def check_resumable(path: Path, saved: SavedState, spec: ModelSpec, config: Mapping[str, Any]) -> None:
     """Refuse a state that ``spec`` and ``config`` cannot go on from; what differs is named.
 
     Raises:
         PlanMismatchError: it belongs to another network, kind of optimiser or deep supervision.
     """
-    mine, theirs = spec.model_dump(mode="json"), state.spec.model_dump(mode="json")
+    mine, theirs = spec.model_dump(mode="json"), saved.spec.model_dump(mode="json")
     differences = [
         f"model.spec.{key} is {mine[key]}, there {theirs[key]}"
         for key in mine
         if key != "normalisation" and mine[key] != theirs[key]
     ]
     for part, key in (("optimiser", "kind"), ("run", "deep_supervision")):
-        if config[part][key] != state.config[part][key]:
-            differences.append(f"{part}.{key} is {config[part][key]}, there {state.config[part][key]}")
+        if config[part][key] != saved.config[part][key]:
+            differences.append(f"{part}.{key} is {config[part][key]}, there {saved.config[part][key]}")
     if differences:
         raise PlanMismatchError(
             f"{path}: belongs to another training ({'; '.join(differences[:3])}); "
@@ -116,17 +116,17 @@ def check_resumable(path: Path, state: State, spec: ModelSpec, config: Mapping[s
         )
 
 
-def restore(state: State, step: Step) -> None:
-    """Put the tensors of ``state`` into ``step``; what the optimiser's settings say now stays."""
-    values, settings = state.tensors, [_without_parameters(group) for group in step.optimiser.param_groups]
+def restore(saved: SavedState, step: Step) -> None:
+    """Put the tensors of ``saved`` into ``step``; what the optimiser's settings say now stays."""
+    values, settings = saved.tensors, [_without_parameters(group) for group in step.optimiser.param_groups]
     step.network.load_state_dict(values["network"])
     step.optimiser.load_state_dict(values["optimiser"])
     for group, kept in zip(step.optimiser.param_groups, settings, strict=True):
         group.update(kept)
     if step.scaler.is_enabled() and values["scaler"]:
         step.scaler.load_state_dict(values["scaler"])
-    if step.average is not None:
-        step.average.load_state_dict(values["average"] or values["network"])
+    if step.ema is not None:
+        step.ema.load_state_dict(values["average"] or values["network"])
 
 
 def _without_parameters(group: dict[str, Any]) -> dict[str, Any]:

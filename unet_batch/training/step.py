@@ -1,4 +1,4 @@
-"""Step: one update of the weights from one batch. Knows no data, no files, no schedule of its own.
+"""Step: one update of the weights from one batch. It knows no data, files or schedule.
 
 Shapes: N batch, K classes, S spatial axes.
 """
@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from unet_batch.training.config import OptimiserConfig
-from unet_batch.training.distributed import Ranks, losing
+from unet_batch.training.distributed import Ranks, lost_rank_reported
 from unet_batch.training.ema import EMA
 from unet_batch.training.losses.target import Target
-from unet_batch.training.losses.weighted_sum import WeightedLoss
+from unet_batch.training.losses.weighted_loss import WeightedLoss
 from unet_batch.training.norm import fix_statistics
 
 
@@ -29,12 +28,18 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The loss of the whole batch and the norm of its gradient before clipping; whether weights moved."""
+class StepResult:
+    """What an update did.
+
+    Attributes:
+        loss: of the whole batch of all ranks.
+        gradient_norm: of its gradient, before clipping.
+        updated: whether the weights were updated; not where one of these was no finite number.
+    """
 
     loss: float
-    gradient: float
-    moved: bool
+    gradient_norm: float
+    updated: bool
 
 
 @dataclass(slots=True)
@@ -42,70 +47,73 @@ class Step:
     """Forward, backward and update.
 
     Attributes:
-        network: what learns, as it is stored; gives a list of logits.
-        called: the same, compiled and parallel.
-        objective: what is made small.
+        network: the network in training, as it is stored; gives a list of logits.
+        parallel: the same network, compiled and wrapped in DistributedDataParallel where that is asked for.
+        loss: what is minimised.
         optimiser: of the parameters of ``network``.
         scaler: of the loss, for fp16; does nothing otherwise.
-        average: follows the weights, or None.
-        ranks: who takes part.
+        ema: moving average of the weights, or None.
+        ranks: the processes that train together.
         dtype: what autocast computes in, None for float32.
         layout: memory format of the images.
-        clip: largest norm of the gradient.
+        clip: largest norm of the gradient; None does not clip.
         fixed_from: number of the first update with fixed statistics of batch norms.
     """
 
     network: nn.Module
-    called: nn.Module
-    objective: WeightedLoss
+    parallel: nn.Module
+    loss: WeightedLoss
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    average: EMA | None
+    ema: EMA | None
     ranks: Ranks
     dtype: torch.dtype | None
     layout: torch.memory_format
     clip: float | None
     fixed_from: float = math.inf
 
-    def __call__(self, parts: Sequence[Part], number: int, rate: float) -> Outcome:
-        """Update number ``number`` (from 0) at learning rate ``rate``.
+    def __call__(self, parts: Sequence[Part], number: int, rate: float) -> StepResult:
+        """Update the weights: update number ``number`` (from 0), at learning rate ``rate``.
 
-        Where the loss or its gradient is no finite number, on all ranks alike, everything stays as it was.
+        Where the loss or its gradient is not finite, on all ranks alike, everything stays as it was.
+
+        Raises:
+            RankError: another rank is gone.
         """
-        self.called.train()
+        self.parallel.train()
         if number >= self.fixed_from:
             self._fix_statistics()
         buffers = [buffer.clone() for buffer in self.network.buffers()]
-        loss = self._gradient(parts)
+        loss = self._backward(parts)
         norm = self._norm()
         value = float(loss)
-        moved = math.isfinite(value) and (math.isfinite(norm) or self.scaler.is_enabled())
-        if moved:
+        updated = math.isfinite(value) and (math.isfinite(norm) or self.scaler.is_enabled())
+        if updated:
             self._update(number, rate)
         else:
             self.scaler.update()
             for buffer, before in zip(self.network.buffers(), buffers, strict=True):
                 buffer.copy_(before)
         self.optimiser.zero_grad(set_to_none=True)
-        return Outcome(value, norm, moved)
+        return StepResult(value, norm, updated)
 
     def _fix_statistics(self) -> None:
         """Batch norms use what predictions will use: the averages, which no longer move then."""
-        if self.average is not None:
-            for buffer, mean in zip(self.network.buffers(), self.average.network.buffers(), strict=True):
+        if self.ema is not None:
+            for buffer, mean in zip(self.network.buffers(), self.ema.network.buffers(), strict=True):
                 buffer.copy_(mean)
         fix_statistics(self.network)
 
-    def _gradient(self, parts: Sequence[Part]) -> Tensor:
-        """The loss, with its gradient in the parameters; parts count by what there is to learn from them."""
+    def _backward(self, parts: Sequence[Part]) -> Tensor:
+        """The loss; its gradient is in the parameters. Parts count by their labelled pixels."""
         shares = self._shares(parts)
         total = torch.zeros((), device=self.ranks.device)
         for number, (part, share) in enumerate(zip(parts, shares, strict=True), start=1):
-            with self._alone(until_last=number < len(parts)):
+            with self._unsynced(unless_last=number < len(parts)):
                 with self._autocast():
-                    answers = self.called(part.images.contiguous(memory_format=self.layout))
-                loss = share * self.objective(answers, part.target, self.ranks.total)
-                with losing(self.ranks):
+                    logits = self.parallel(part.images.contiguous(memory_format=self.layout))
+                loss = share * self.loss(logits, part.target, self.ranks.sum_with_gradient)
+                with lost_rank_reported(self.ranks):
                     self.scaler.scale(loss).backward()
             total += loss.detach()
         return total
@@ -113,11 +121,11 @@ class Step:
     def _shares(self, parts: Sequence[Part]) -> Tensor:
         if len(parts) == 1:
             return torch.ones(1, device=self.ranks.device)
-        masses = self.ranks.sum(torch.stack([self.objective.mass(part.target) for part in parts]))
+        masses = self.ranks.sum(torch.stack([self.loss.mass(part.target) for part in parts]))
         return masses / masses.sum().clamp(min=torch.finfo(masses.dtype).tiny)
 
     def _norm(self) -> float:
-        """Of the unscaled gradient, which is clipped to ``clip``."""
+        """Norm of the unscaled gradient; the gradient is then clipped to ``clip``."""
         self.scaler.unscale_(self.optimiser)
         parameters = [p for p in self.network.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -130,29 +138,16 @@ class Step:
             group["lr"] = rate
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.average is not None:
-            self.average.follow(self.network, number)
+        if self.ema is not None:
+            self.ema.update(self.network, number)
 
-    def _alone(self, *, until_last: bool) -> AbstractContextManager[None]:
-        """Gradients of the parts stay here until the last one brings them to the other ranks."""
-        if until_last and isinstance(self.called, DistributedDataParallel):
-            return self.called.no_sync()
+    def _unsynced(self, *, unless_last: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged between ranks once per update, with the last part."""
+        if unless_last and isinstance(self.parallel, DistributedDataParallel):
+            return self.parallel.no_sync()
         return nullcontext()
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.dtype is None:
             return nullcontext()
         return torch.autocast(self.ranks.device.type, self.dtype)
-
-
-def make_optimiser(config: OptimiserConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of ``network``; weight decay acts on weights of convolutions alone."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    free = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
-    if config.kind == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
-    return torch.optim.SGD(
-        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
-    )

@@ -17,7 +17,7 @@ from unet_batch.errors import ConfigError
 from unet_batch.models.layers import centre_crop, convolution, initialise
 from unet_batch.models.spec import ModelSpec
 from unet_batch.models.unet import UNet
-from unet_batch.training.norm import HostSyncedNorm
+from unet_batch.training.norm import CpuSyncBatchNorm
 
 
 class Supervised(nn.Module):
@@ -89,7 +89,7 @@ def _contexts(block: nn.Module) -> tuple[Any, Any]:
 @contextmanager
 def _steady_norms(block: nn.Module) -> Iterator[None]:
     """Running statistics follow a batch once, not again when it is computed again."""
-    kinds = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | HostSyncedNorm
+    kinds = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | CpuSyncBatchNorm
     norms = [module for module in block.modules() if isinstance(module, kinds)]
     before = [
         (norm, norm.momentum, seen, seen.clone())

@@ -12,8 +12,8 @@ from unet_batch.errors import InputError
 from unet_batch.models.spec import ModelSpec
 from unet_batch.training.augment.augment import Augment
 from unet_batch.training.augment.config import AugmentConfig
-from unet_batch.training.augment.drawn import draw
-from unet_batch.training.augment.warp import reach
+from unet_batch.training.augment.parameters import draw_parameters
+from unet_batch.training.augment.warp import context_of
 from unet_batch.training.batch import Batch
 from unet_batch.training.patch import Patch
 
@@ -105,7 +105,7 @@ def test_what_is_drawn_fits_the_context(seed, dims, isotropic):
         }
     )
     size = (12, 20, 32)[-dims:]
-    drawn = draw(config, seed, size, 1)
+    drawn = draw_parameters(config, seed, size, 1)
     if drawn.matrix is not None:
         corners = np.stack(np.meshgrid(*([-n / 2, n / 2] for n in size), indexing="ij")).reshape(dims, -1)
         reach = np.abs(drawn.matrix @ corners).max(axis=1)
@@ -139,7 +139,7 @@ def test_what_a_warp_looks_at_is_read(seed, dims, isotropic, std):
     elastic = {"elastic": {"probability": 0.6, "std": std}} if std else {}
     config = AugmentConfig.model_validate({**geometry, **elastic, "isotropic": isotropic})
     spec, size = spec_of(dims, padding="same"), (20, 24, 32)[-dims:]
-    context = reach(draw(config, seed, size, 1), size)
+    context = context_of(draw_parameters(config, seed, size, 1), size)
     wide = tuple(n + 2 * c + 12 for n, c in zip(size, context, strict=True))
     smooth = np.cos(np.indices(wide).sum(axis=0) / 5).astype(np.float32)[None]
     tight = centre(smooth, tuple(n - 12 for n in wide))
@@ -169,7 +169,7 @@ def test_one_kind_leaves_what_others_draw_alone():
     few = AugmentConfig.model_validate({"rotation": {}, "noise": {}})
     many = AugmentConfig.model_validate({**ALL, "rotation": {}, "noise": {}})
     for seed in range(20):
-        one, other = draw(few, seed, (8, 8), 1), draw(many, seed, (8, 8), 1)
+        one, other = draw_parameters(few, seed, (8, 8), 1), draw_parameters(many, seed, (8, 8), 1)
         assert one.noise == other.noise
 
 
@@ -287,12 +287,12 @@ def test_chunks_that_are_not_to_be_written_are_read_without_a_word():
 
 def test_quarter_turns_need_axes_of_one_length():
     config = AugmentConfig.model_validate({"turn": {}})
-    assert {draw(config, seed, (8, 12), 1).turns[0] for seed in range(40)} == {0, 2}
-    assert {draw(config, seed, (8, 8), 1).turns[0] for seed in range(40)} == {0, 1, 2, 3}
+    assert {draw_parameters(config, seed, (8, 12), 1).turns[0] for seed in range(40)} == {0, 2}
+    assert {draw_parameters(config, seed, (8, 8), 1).turns[0] for seed in range(40)} == {0, 1, 2, 3}
 
 
 def test_elastic_displacements_are_those_of_the_paper():
     config = AugmentConfig.model_validate({"elastic": {"probability": 1}})
-    drawn = torch.stack([draw(config, seed, (64, 64), 1).displacement for seed in range(400)])
+    drawn = torch.stack([draw_parameters(config, seed, (64, 64), 1).displacement for seed in range(400)])
     assert drawn.shape[1:] == (2, 3, 3)
     assert drawn.std().item() == pytest.approx(10, rel=0.05)

@@ -12,8 +12,8 @@ from unet_batch.errors import InputError
 from unet_batch.tiling import Box
 from unet_batch.training.augment.config import AugmentConfig
 from unet_batch.training.data.config import BorderWeights, InstanceClasses, SamplingConfig
-from unet_batch.training.data.form import LabelForm
 from unet_batch.training.data.instances import BorderWeightMap, InteriorBorder
+from unet_batch.training.data.labels import LabelForm
 from unet_batch.training.data.loader import Loader
 
 FORM = LabelForm("multiclass", ("background", "interior", "border"))

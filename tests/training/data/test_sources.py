@@ -9,7 +9,7 @@ from unet_batch.config import validate
 from unet_batch.errors import ConfigError, FormatError, InputError, MissingError
 from unet_batch.models.spec import MeanStd
 from unet_batch.tiling import Box
-from unet_batch.training.data import index as indexing
+from unet_batch.training.data import occupancy
 from unet_batch.training.data.config import DataConfig
 
 
@@ -59,7 +59,7 @@ def test_the_index_is_kept_until_labels_change(source, tmp_path, monkeypatch):
     folder = tmp_path / "index"
     first = opened(source, index=folder)
     scans = []
-    monkeypatch.setattr(indexing, "scanned", lambda *a: scans.append(a) or pytest.fail("counted again"))
+    monkeypatch.setattr(occupancy, "count_labels", lambda *a: scans.append(a) or pytest.fail("counted again"))
     again = opened(source, index=folder)
     assert again.counts == first.counts == {"a": 2500, "b": 3000, "c": 0}
     monkeypatch.undo()

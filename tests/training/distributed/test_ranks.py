@@ -12,11 +12,11 @@ from tests.training.distributed.ranks import ended, free_port, rank, run_ranks, 
 from tests.training.run.worlds import NETWORK, config_of, values_of
 from unet_batch.errors import InputError, RankError
 from unet_batch.models.checkpoint import load_checkpoint
-from unet_batch.training.distributed import Ranks, joined
+from unet_batch.training.distributed import Ranks, process_group
 from unet_batch.training.files import RunFolder
 from unet_batch.training.history import read_history
 from unet_batch.training.hooks import Hooks
-from unet_batch.training.job import prepare
+from unet_batch.training.trainer import make_trainer
 
 SECTIONS = {
     "optimiser": {"kind": "sgd", "learning_rate": 0.05, "momentum": 0.9, "clip": 5.0},
@@ -109,7 +109,7 @@ def test_bad_input_is_told_once(world, tmp_path):
 def test_a_batch_that_ranks_cannot_share_is_refused(world, tmp_path):
     config, two = config_of(world, tmp_path, **sections(batch=3)), Ranks(0, 2, torch.device("cpu"))
     with pytest.raises(InputError, match="3 samples cannot be shared by 2 ranks"):
-        prepare(config, two, RunFolder(tmp_path), Hooks())
+        make_trainer(config, two, RunFolder(tmp_path), Hooks())
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def place(monkeypatch):
 
 
 def refusal(error):
-    with pytest.raises(error) as caught, joined("cpu", 1.0):
+    with pytest.raises(error) as caught, process_group("cpu", 1.0):
         pass
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -6,10 +6,14 @@ import torch
 from scipy.ndimage import uniform_filter
 from torch.nn import functional
 
-from unet_batch.training.losses.overlap import Overlap
-from unet_batch.training.losses.pixelwise import BinaryCrossEntropy, CrossEntropy, Difference
-from unet_batch.training.losses.ssim import Dissimilarity
 from unet_batch.training.losses.target import Target
+from unet_batch.training.losses.terms import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Difference,
+    Dissimilarity,
+    Overlap,
+)
 
 SHAPES = [(2, 3, 6, 7), (2, 3, 4, 5, 6)]
 WEIGHTS = (1.0, 0.5, 2.0)

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import adapted_rand_error
 
-from unet_batch.training.metrics.membranes import MembraneTally, cells, thinned
-from unet_batch.training.metrics.partition import compare
+from unet_batch.training.metrics.membranes import MembraneTally, cells, compare, thinned
 
 SEGMENTS = arrays(np.int32, (6, 6), elements=st.integers(0, 4))
 

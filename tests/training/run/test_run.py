@@ -252,7 +252,7 @@ def test_no_flipped_bit_of_a_state_is_taken(world, tmp_path):
         with pytest.raises(CheckpointError, match="is damaged"):
             read_state(path)
     path.write_bytes(data)
-    assert read_state(path).standing == before.standing
+    assert read_state(path).state == before.state
 
 
 def test_a_folder_in_use_is_refused(world, tmp_path):

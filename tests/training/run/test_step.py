@@ -13,9 +13,9 @@ from unet_batch.training.distributed import Ranks
 from unet_batch.training.ema import EMA
 from unet_batch.training.losses.config import LossConfig
 from unet_batch.training.losses.target import Target
-from unet_batch.training.losses.weighted_sum import make_loss
-from unet_batch.training.lr_scheduler import factor
-from unet_batch.training.step import Part, Step, make_optimiser
+from unet_batch.training.losses.weighted_loss import make_loss
+from unet_batch.training.optimiser import LRScheduler, make_optimiser
+from unet_batch.training.step import Part, Step
 from unet_batch.training.supervision import Supervised, checkpoint_activations
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -33,11 +33,11 @@ def step_of(spec, *, levels=0, recomputed=False, average=None, **optimiser):
     module = Supervised(network, spec, levels)
     return Step(
         network=module,
-        called=module,
-        objective=make_loss(LossConfig(), spec),
+        parallel=module,
+        loss=make_loss(LossConfig(), spec),
         optimiser=make_optimiser(OptimiserConfig(**optimiser), module),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
-        average=None if average is None else EMA(module, average),
+        ema=None if average is None else EMA(module, average),
         ranks=ALONE,
         dtype=None,
         layout=torch.contiguous_format,
@@ -73,7 +73,7 @@ def test_parts_of_a_batch_are_worth_the_whole(padding):
     for count in (1, 2, 4):
         step = step_of(spec, kind="sgd", learning_rate=0.1)
         outcome = step(parts(*batch, count), 0, 0.1)
-        found.append((outcome.loss, outcome.gradient, weights_of(step)))
+        found.append((outcome.loss, outcome.gradient_norm, weights_of(step)))
     for loss, gradient, weights in found[1:]:
         assert loss == pytest.approx(found[0][0], rel=1e-5)
         assert gradient == pytest.approx(found[0][1], rel=1e-4)
@@ -97,14 +97,14 @@ def test_a_step_without_a_finite_loss_leaves_everything_as_it_was():
     step = step_of(spec, average=0.9)
     images, labels = part_of(spec)
     step(parts(images, labels, 1), 0, 0.1)
-    before = (weights_of(step), copy.deepcopy(step.optimiser.state_dict()), step.average.state_dict())
+    before = (weights_of(step), copy.deepcopy(step.optimiser.state_dict()), step.ema.state_dict())
     before = copy.deepcopy(before)
     images[0, 0, 0, 0] = torch.nan
     outcome = step(parts(images, labels, 1), 1, 0.1)
-    assert not outcome.moved
+    assert not outcome.updated
     assert not np.isfinite(outcome.loss)
     torch.testing.assert_close(weights_of(step), before[0], rtol=0, atol=0)
-    torch.testing.assert_close(step.average.state_dict(), before[2], rtol=0, atol=0)
+    torch.testing.assert_close(step.ema.state_dict(), before[2], rtol=0, atol=0)
     states = (step.optimiser.state_dict()["state"], before[1]["state"])
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
@@ -141,11 +141,11 @@ def test_fixed_statistics_are_the_averages_and_stay():
     step = step_of(spec, average=0.9, kind="sgd", learning_rate=0.1)
     step.fixed_from = 3
     states = [weights_of(step)]
-    averages = [copy.deepcopy(step.average.state_dict())]
+    averages = [copy.deepcopy(step.ema.state_dict())]
     for number in range(5):
         step(parts(*part_of(spec, seed=number), 1), number, 0.1)
         states.append(weights_of(step))
-        averages.append(copy.deepcopy(step.average.state_dict()))
+        averages.append(copy.deepcopy(step.ema.state_dict()))
     statistics = [key for key in states[0] if key.endswith(("running_mean", "running_var"))]
     weights = [key for key, value in states[0].items() if key not in statistics and value.is_floating_point()]
     assert statistics
@@ -163,7 +163,7 @@ def test_statistics_are_the_averages_wherever_a_run_goes_on():
     step = step_of(spec, average=0.9, kind="sgd", learning_rate=0.1)
     for number in range(3):
         step(parts(*part_of(spec, seed=number), 1), number, 0.1)
-    averages = copy.deepcopy(step.average.state_dict())
+    averages = copy.deepcopy(step.ema.state_dict())
     step.fixed_from = 1
     step(parts(*part_of(spec, seed=3), 1), 3, 0.1)
     for key in (key for key in averages if key.endswith(("running_mean", "running_var"))):
@@ -177,7 +177,7 @@ def test_what_learns_with_fixed_statistics_is_what_predicts():
     images, labels = part_of(spec)
     with torch.no_grad():
         predicted = step.network.eval()(images)
-        expected = float(step.objective(predicted, parts(images, labels, 1)[0].target, ALONE.total))
+        expected = float(step.loss(predicted, parts(images, labels, 1)[0].target, ALONE.sum_with_gradient))
     assert step(parts(images, labels, 1), 0, 0.1).loss == pytest.approx(expected, rel=1e-6)
 
 
@@ -187,7 +187,7 @@ def test_an_average_takes_in_statistics_as_it_does_weights():
     for step in range(30):
         network.running_mean.fill_(float(step))
         network.num_batches_tracked.fill_(step)
-        average.follow(network, step)
+        average.update(network, step)
     assert float(average.network.running_mean) == pytest.approx(28, abs=0.01)
     assert int(average.network.num_batches_tracked) == 29
 
@@ -199,7 +199,7 @@ def test_an_average_follows_by_its_decay():
     expected = 0.0
     for step in range(30):
         network.weight.data.fill_(float(step))
-        average.follow(network, step)
+        average.update(network, step)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
     assert float(average.network.weight.detach()) == pytest.approx(expected, rel=1e-5)
@@ -224,10 +224,11 @@ def test_weight_decay_leaves_biases_and_norms_alone():
     ],
 )
 def test_a_schedule_at_its_ends_and_middle(settings, expected):
-    found = [factor(ScheduleConfig(**settings), step, 100) for step in (0, 50, 99)]
+    found = [LRScheduler(ScheduleConfig(**settings), 1.0, 100)(step) for step in (0, 50, 99)]
     assert found == pytest.approx(expected)
 
 
 def test_warming_up_is_a_straight_line():
     config = ScheduleConfig(kind="cosine", warmup=4)
-    assert [factor(config, step, 100) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    rates = [LRScheduler(config, 1.0, 100)(step) for step in range(5)]
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])

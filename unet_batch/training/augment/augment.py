@@ -17,11 +17,10 @@ from unet_batch.models.normalise import Affine, affine_for
 from unet_batch.models.spec import MeanStd, ModelSpec, Percentiles
 from unet_batch.training.augment import intensity
 from unet_batch.training.augment.config import AugmentConfig
-from unet_batch.training.augment.drawn import Drawn, draw
-from unet_batch.training.augment.stain import jittered
+from unet_batch.training.augment.intensity import jittered
+from unet_batch.training.augment.parameters import AugmentParameters, draw_parameters
 from unet_batch.training.augment.warp import Mode, Warp
-from unet_batch.training.batch import Batch
-from unet_batch.training.sample import Sample
+from unet_batch.training.batch import Batch, Sample
 
 _Pixels = NDArray[Any]
 
@@ -51,7 +50,9 @@ class Augment:
             InputError: stain jitter for images that are not 8-bit.
         """
         place = torch.device(device)
-        drawn = [draw(self.config, seed, self.input, self.spec.in_channels) for seed in batch.seeds]
+        drawn = [
+            draw_parameters(self.config, seed, self.input, self.spec.in_channels) for seed in batch.seeds
+        ]
         warps = [
             Warp.of(one, image.shape[1:], self.input, place)
             for one, image in zip(drawn, batch.images, strict=True)
@@ -63,7 +64,7 @@ class Augment:
         labels, weights = self._truth(batch, warps, place)
         return Sample(images, labels, weights)
 
-    def _stain(self, images: Tensor, drawn: list[Drawn], batch: Batch) -> None:
+    def _stain(self, images: Tensor, drawn: list[AugmentParameters], batch: Batch) -> None:
         if self.config.stain is not None and batch.images[0].dtype != np.uint8:
             raise InputError(
                 f"{batch.where[0]}: holds {batch.images[0].dtype}, stain jitter needs 8-bit images; leave "

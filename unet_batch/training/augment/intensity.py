@@ -1,22 +1,39 @@
-"""What happens to the values of normalised images, in place, each sample for itself.
-
-Shapes: N samples, C channels, S spatial axes.
-"""
+"""Changes of intensity: gamma, brightness, contrast, stains, noise, blur."""
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from unet_batch.training.augment.drawn import Drawn
+from unet_batch.training.augment.parameters import AugmentParameters
+
+# Optical density in red, green and blue (columns) of each stain (rows).
+_STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+
+
+def jittered(rgb_CS: Tensor, factors: tuple[float, ...], addends: tuple[float, ...]) -> Tensor:
+    """Values 0 to 255, (3, *spatial) float32, with each stain times its factor plus its addend."""
+    # Density d = s M of stains s becomes (s F + a) M = d (M^-1 F M) + a M: one 3 x 3 matrix per sample.
+    mixed = np.linalg.inv(_STAINS) @ np.diag(factors) @ _STAINS
+    density = (rgb_CS + 1).div_(256).log_().neg_()
+    changed: Tensor = torch.tensordot(_tensor(mixed.T, rgb_CS), density, dims=1)
+    changed += _tensor(np.asarray(addends) @ _STAINS, rgb_CS).view(-1, *(1,) * (rgb_CS.ndim - 1))
+    return changed.neg_().exp_().mul_(256).sub_(1).clamp_(0, 255)
+
+
+def _tensor(values: NDArray[np.float64], like: Tensor) -> Tensor:
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
 
 _TINY = 1e-6
 # Noise has a generator of its own, on the device: what else was drawn must not show in it.
 _NOISE_SEED = 0x9E3779B97F4A7C15
 
 
-def change(x_NCS: Tensor, drawn: Sequence[Drawn], seeds: Sequence[int], unit: float) -> None:
+def change(x_NCS: Tensor, drawn: Sequence[AugmentParameters], seeds: Sequence[int], unit: float) -> None:
     """Gamma, contrast and shifts, blur, noise and cutout, as drawn; ``unit`` is one standard deviation."""
     for x_CS, one, seed in zip(x_NCS, drawn, seeds, strict=True):
         if one.gamma is not None:
@@ -73,7 +90,7 @@ def _mirrored(n: int, radius: int) -> Tensor:
     return torch.minimum(position, period - position).clamp_(0, n - 1)
 
 
-def _cutout(x_CS: Tensor, drawn: Drawn) -> None:
+def _cutout(x_CS: Tensor, drawn: AugmentParameters) -> None:
     mean = _mean(x_CS)
     for start, extent in drawn.cutout:
         box = tuple(

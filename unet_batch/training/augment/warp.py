@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from unet_batch.training.augment.drawn import Drawn
+from unet_batch.training.augment.parameters import AugmentParameters
 
 Mode = Literal["bilinear", "nearest"]
 
@@ -29,11 +29,13 @@ class Warp:
         grid: where its pixels come from, (*frame, d) as grid_sample takes it; None if they are only moved.
     """
 
-    drawn: Drawn
+    drawn: AugmentParameters
     grid: Tensor | None
 
     @classmethod
-    def of(cls, drawn: Drawn, read: tuple[int, ...], frame: tuple[int, ...], device: torch.device) -> "Warp":
+    def of(
+        cls, drawn: AugmentParameters, read: tuple[int, ...], frame: tuple[int, ...], device: torch.device
+    ) -> "Warp":
         """The warp of ``read`` pixels to ``frame``, the network's input, which elastic grids span."""
         return cls(drawn, _grid(drawn, read, frame).to(device) if drawn.warps else None)
 
@@ -49,7 +51,7 @@ class Warp:
             _sample(out_CS, x_CR, _centre(self.grid, size), mode)
 
 
-def reach(drawn: Drawn, frame: tuple[int, ...]) -> tuple[int, ...]:
+def context_of(drawn: AugmentParameters, frame: tuple[int, ...]) -> tuple[int, ...]:
     """Pixels per side and axis past ``frame`` that a warp looks at.
 
     Exact for rotation, scale and shear; elastic pieces are followed at a quarter of their extent, and a
@@ -71,7 +73,7 @@ def reach(drawn: Drawn, frame: tuple[int, ...]) -> tuple[int, ...]:
     )
 
 
-def _turned(x_CR: Tensor, drawn: Drawn, size: tuple[int, ...]) -> Tensor:
+def _turned(x_CR: Tensor, drawn: AugmentParameters, size: tuple[int, ...]) -> Tensor:
     """Flips and turns alone: pixels are moved, not interpolated."""
     for axis, n in enumerate(size, start=1):
         x_CR = x_CR.narrow(axis, (x_CR.shape[axis] - n) // 2, n)
@@ -102,7 +104,7 @@ def _centre(grid_Sd: Tensor, size: tuple[int, ...]) -> Tensor:
     return grid_Sd
 
 
-def _grid(drawn: Drawn, read: tuple[int, ...], frame: tuple[int, ...]) -> Tensor:
+def _grid(drawn: AugmentParameters, read: tuple[int, ...], frame: tuple[int, ...]) -> Tensor:
     """Where each pixel of ``frame`` comes from: (*frame, d), x first, -1 to 1 over what was read.
 
     A position is a polynomial of first order (the matrix) and cubic pieces (the elastic grid) in each
@@ -116,11 +118,11 @@ def _grid(drawn: Drawn, read: tuple[int, ...], frame: tuple[int, ...]) -> Tensor
     return positions.movedim(0, -1)
 
 
-def _knots(drawn: Drawn) -> int:
+def _knots(drawn: AugmentParameters) -> int:
     return 0 if drawn.displacement is None else drawn.displacement.shape[-1]
 
 
-def _coefficients(drawn: Drawn, half: Sequence[float], knots: int) -> Tensor:
+def _coefficients(drawn: AugmentParameters, half: Sequence[float], knots: int) -> Tensor:
     """(d, k, ..., k); coordinates come out x first, in units of ``half`` of each axis."""
     dims = len(half)
     turns, plane = drawn.turns

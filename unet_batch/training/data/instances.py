@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unet_batch.training.data.config import BorderWeights, InstanceClasses
-from unet_batch.training.data.form import LabelForm
+from unet_batch.training.data.labels import LabelForm
 
 # Past this many sigmas the exponential is below exp(-8): with w0 = 10, 0.003 of a weight of 1.
 _SIGMAS = 4.0

@@ -11,7 +11,7 @@ from unet_batch.errors import InputError
 from unet_batch.training.augment.config import AugmentConfig
 from unet_batch.training.batch import Batch
 from unet_batch.training.data.config import SamplingConfig
-from unet_batch.training.data.sampler import Read, Sampler
+from unet_batch.training.data.sampler import RawSample, SampleReader
 from unet_batch.training.data.sources import Sources
 from unet_batch.training.patch import Patch
 
@@ -47,11 +47,11 @@ class Loader:
         self.patch = Patch.of(sources.spec, sampling.patch, augment)
         self.step = first_step
         self.waited = 0.0
-        self._sampler = Sampler.of(sources, sampling, self.patch, augment)
+        self._reader = SampleReader.of(sources, sampling, self.patch, augment)
         self._numbers = range(rank, global_batch, world_size)
         self._prefetch = sampling.prefetch
         self._pool = ThreadPoolExecutor(sampling.threads, "read") if sampling.threads else None
-        self._ahead: deque[list[Future[Read]]] = deque()
+        self._ahead: deque[list[Future[RawSample]]] = deque()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -79,14 +79,14 @@ class Loader:
 
     def _batch(self) -> Batch:
         if self._pool is None:
-            return _batch_of([self._sampler.read(self.step, number) for number in self._numbers])
+            return _batch_of([self._reader.read(self.step, number) for number in self._numbers])
         while len(self._ahead) <= self._prefetch:
             step = self.step + len(self._ahead)
-            self._ahead.append([self._pool.submit(self._sampler.read, step, n) for n in self._numbers])
+            self._ahead.append([self._pool.submit(self._reader.read, step, n) for n in self._numbers])
         return _batch_of([read.result() for read in self._ahead.popleft()])
 
 
-def _batch_of(reads: list[Read]) -> Batch:
+def _batch_of(reads: list[RawSample]) -> Batch:
     weights = tuple(read.weights for read in reads if read.weights is not None)
     return Batch(
         images=tuple(read.image for read in reads),

@@ -13,12 +13,10 @@ from unet_batch.store.cache import ChunkCache
 from unet_batch.store.image import Image
 from unet_batch.tiling.border import Source
 from unet_batch.tiling.box import Box
-from unet_batch.training.data.cells import Cells, Rule
 from unet_batch.training.data.config import DataConfig, SourceConfig
-from unet_batch.training.data.form import LabelForm
 from unet_batch.training.data.instances import BorderWeightMap, Components, InteriorBorder
-from unet_batch.training.data.region import Pixels, Stores
-from unet_batch.training.data.values import ClassNumbers
+from unet_batch.training.data.labels import ClassNumbers, LabelForm
+from unet_batch.training.data.region import ComputedSource, Pixels, Rule, Stores
 
 # Cells in which labels are derived: large against their context, small enough to be made in passing.
 _CELL = {2: 256, 3: 64}
@@ -132,9 +130,9 @@ class Opener:
             )
         return Components(names.index(settings.instances_of), self.spec.dims)
 
-    def _cells(self, source: Source, rule: Rule, reach: int, config: SourceConfig) -> Cells:
+    def _cells(self, source: Source, rule: Rule, reach: int, config: SourceConfig) -> ComputedSource:
         outer, dims = len(source.shape) - self.spec.dims, self.spec.dims
-        return Cells(
+        return ComputedSource(
             source,
             rule,
             cell=(1,) * outer + (_CELL[dims],) * dims,

@@ -1,5 +1,6 @@
-"""Region: a box of one image to learn from or be judged on, and reading from it; labels in their form."""
+"""Region: a box of one image to learn from or to be evaluated on, and the sources that it reads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,58 @@ from unet_batch.models.normalise import Affine, affine_for
 from unet_batch.models.spec import ModelSpec
 from unet_batch.store.cache import ChunkCache
 from unet_batch.store.image import Image
-from unet_batch.tiling import border
+from unet_batch.tiling import BlockGrid, Box, border
 from unet_batch.tiling.border import Source
-from unet_batch.tiling.box import Box
-from unet_batch.training.data.form import LabelForm
+from unet_batch.training.data.labels import LabelForm
+
+Rule = Callable[[NDArray[Any]], NDArray[Any]]
+"""(C, *box) to (D, *box); what it gives for a pixel depends on pixels within the context alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedSource:
+    """``rule`` over ``source``, in cells of ``cell`` pixels read with ``context`` pixels around them."""
+
+    source: Source
+    rule: Rule
+    cell: tuple[int, ...]
+    context: tuple[int, ...]
+    cache: ChunkCache
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Without channels."""
+        return self.source.shape
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """(D, *box.shape)."""
+        touched = self._grid.indices_in(box).positions()
+        parts = [(self._grid.box(index), self._cell(index)) for index in touched]
+        first_box, first = parts[0]
+        if first_box.contains(box):
+            return first[(slice(None), *box.relative_to(first_box.start).slices)]
+        out = np.empty((len(first), *box.shape), first.dtype)
+        for place, pixels in parts:
+            both = place.intersect(box)
+            inside = both.relative_to(place.start).slices
+            out[(slice(None), *both.relative_to(box.start).slices)] = pixels[(slice(None), *inside)]
+        return out
+
+    @property
+    def _grid(self) -> BlockGrid:
+        return BlockGrid(self.shape, self.cell)
+
+    def _cell(self, index: tuple[int, ...]) -> NDArray[Any]:
+        key = (self.name, index)
+        kept = self.cache.get(key)
+        if kept is not None:
+            return kept
+        box = self._grid.box(index)
+        wide = box.grow(self.context, self.context).intersect(Box.of_shape(self.shape))
+        made = self.rule(self.source.read(wide))[(slice(None), *box.relative_to(wide.start).slices)]
+        self.cache.put(key, made)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,17 @@ from torch import Tensor
 from unet_batch.errors import ConfigError
 from unet_batch.models.spec import ModelSpec
 from unet_batch.training.losses.config import LossConfig
-from unet_batch.training.losses.overlap import Overlap
-from unet_batch.training.losses.pixelwise import BinaryCrossEntropy, CrossEntropy, Difference
-from unet_batch.training.losses.ssim import Dissimilarity
 from unet_batch.training.losses.target import Target
+from unet_batch.training.losses.terms import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Difference,
+    Dissimilarity,
+    Overlap,
+)
 
 Total = Callable[[Tensor], Tensor]
-"""Sums of this rank to those of all ranks; its gradient reaches this rank's part (see ``Ranks.total``)."""
+"""Sums of this rank to those of all ranks, with a gradient: ``Ranks.sum_with_gradient``."""
 
 KINDS = {
     "multiclass": ("cross_entropy", "dice", "dice_ce", "focal", "tversky"),
@@ -53,20 +57,20 @@ class WeightedLoss:
 
     terms: tuple[tuple[float, Term], ...]
 
-    def __call__(self, answers: Sequence[Tensor], target: Target, total: Total) -> Tensor:
+    def __call__(self, logits: Sequence[Tensor], target: Target, total: Total) -> Tensor:
         """The loss of the whole batch.
 
         Args:
-            answers: logits (N, K, S) of this rank; further ones, of coarser levels, count half as much each
+            logits: logits (N, K, S) of this rank; further ones, of coarser levels, count half as much each
                 as the one before.
             target: of this rank.
             total: adds up over the ranks.
         """
-        parts = [term.sums(answer.float(), target) for answer in answers for _, term in self.terms]
+        parts = [term.sums(one.float(), target) for one in logits for _, term in self.terms]
         sums = iter(torch.split(total(torch.cat(parts)), [len(part) for part in parts]))
         losses = [
             sum((factor * term.value(next(sums)) for factor, term in self.terms), torch.zeros(()))
-            for _ in answers
+            for _ in logits
         ]
         shares = [0.5**level for level in range(len(losses))]
         return sum((s * loss for s, loss in zip(shares, losses, strict=True)), torch.zeros(())) / sum(shares)

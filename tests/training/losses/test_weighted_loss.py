@@ -8,7 +8,7 @@ from unet_batch.errors import ConfigError
 from unet_batch.models.spec import ModelSpec
 from unet_batch.training.losses.config import LossConfig
 from unet_batch.training.losses.target import Target
-from unet_batch.training.losses.weighted_sum import KINDS, make_loss
+from unet_batch.training.losses.weighted_loss import KINDS, make_loss
 
 NAMES = ("a", "b", "c")
 PAIRS = [(head, kind) for head, kinds in KINDS.items() for kind in kinds]
@@ -53,7 +53,7 @@ def test_two_ranks_give_the_loss_and_the_gradient_of_one(head, kind):
         for half, target in zip(halves, targets, strict=True)
     ]
     for half, target in zip(halves, targets, strict=True):
-        # As Ranks.total has it, with the other rank's sums at hand.
+        # As Ranks.sum_with_gradient has it, with the other rank's sums at hand.
         loss = objective([half], target, lambda own: sum(parts) + 2 * (own - own.detach()))
         loss.backward()
         assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)

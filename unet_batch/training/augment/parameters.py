@@ -28,7 +28,7 @@ class _Kind(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class AugmentParameters:
     """The augmentation of one sample; None where a kind was not drawn.
 
     Attributes:
@@ -63,13 +63,15 @@ class Drawn:
         return self.matrix is not None or self.displacement is not None
 
 
-def draw(config: AugmentConfig, seed: int, size: Sequence[int], channels: int) -> Drawn:
+def draw_parameters(
+    config: AugmentConfig, seed: int, size: Sequence[int], channels: int
+) -> AugmentParameters:
     """What ``seed`` decides for a sample of ``size`` pixels (the network's input) and ``channels``."""
     generator = torch.Generator().manual_seed(seed)
     dice = _Dice(config, torch.rand((len(_ROWS), _COLUMNS), generator=generator).tolist())
     many = torch.rand(channels, generator=generator).tolist()
     elastic = dice.elastic(generator, len(size))
-    return Drawn(
+    return AugmentParameters(
         flips=dice.flips(len(size)),
         turns=dice.turns(size),
         matrix=dice.matrix(len(size)),

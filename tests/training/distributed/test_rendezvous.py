@@ -7,14 +7,14 @@ import pytest
 from torch.distributed import HashStore
 
 from unet_batch.errors import RankError
-from unet_batch.training.rendezvous import meet
+from unet_batch.training.distributed import rendezvous
 
 PATIENCE, SHORT = timedelta(seconds=120), timedelta(seconds=0.5)
 
 
 def gathered(store, order, crowd):
     """What each rank finds where the first one left a word; they come in ``order``."""
-    started = [crowd.submit(meet, store, rank, len(order), PATIENCE) for rank in order]
+    started = [crowd.submit(rendezvous, store, rank, len(order), PATIENCE) for rank in order]
     parts = dict(zip(order, (one.result() for one in started), strict=True))
     assert not any(part.check(["word"]) for part in parts.values()), "nobody was here before"
     parts[0].set("word", "hello")
@@ -33,9 +33,9 @@ def test_a_rank_does_not_take_the_dead_for_the_living():
     with ThreadPoolExecutor(2) as crowd:
         gathered(store, (0, 1), crowd)
     with pytest.raises(RankError, match="rank 1 of 2 did not come"):
-        meet(store, 0, 2, SHORT)
+        rendezvous(store, 0, 2, SHORT)
     with pytest.raises(RankError, match="did not come"):
-        meet(store, 1, 2, SHORT)
+        rendezvous(store, 1, 2, SHORT)
 
 
 @pytest.fixture(autouse=True)

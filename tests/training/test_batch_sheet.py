@@ -7,8 +7,8 @@ import torch
 
 from unet_batch.errors import OutputError
 from unet_batch.models.spec import ModelSpec
-from unet_batch.training.sample import Sample
-from unet_batch.training.sheet import batch_sheet
+from unet_batch.training.batch import Sample
+from unet_batch.training.batch_sheet import batch_sheet
 
 
 def spec_of(**keys):

@@ -1,4 +1,4 @@
-"""A sheet of what the network sees: samples as they are after augmentation, with their labels and weights."""
+"""A sheet of the samples of a first step as the network would see them: drawn, augmented and labelled."""
 
 import math
 from collections.abc import Sequence
@@ -14,10 +14,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unet_batch.atomic import atomic_path
+from unet_batch.models.device import resolve_device
 from unet_batch.models.spec import ModelSpec
+from unet_batch.store.io_errors import writing
 from unet_batch.store.ome import class_colours
-from unet_batch.training.data.form import LabelForm
-from unet_batch.training.sample import Sample
+from unet_batch.training.augment.augment import Augment
+from unet_batch.training.batch import Sample
+from unet_batch.training.config import TrainConfig
+from unet_batch.training.data.labels import LabelForm
+from unet_batch.training.data.loader import Loader
+from unet_batch.training.data.sources import open_sources
+from unet_batch.training.files import RunFolder
+from unet_batch.training.network import spec_of
+
+
+def show_batch(config: TrainConfig, count: int) -> Path:
+    """Draw the first ``count`` samples of the first step to OUT/batch.png; returns its path.
+
+    Raises:
+        UnetBatchError: data or settings that cannot be used.
+    """
+    folder = RunFolder(Path(config.run.out))
+    with writing(str(folder.root)):
+        folder.root.mkdir(parents=True, exist_ok=True)
+    sources = open_sources(config.data, spec_of(config.model), folder.index)
+    with Loader(sources, config.sampling, config.augment, count) as loader:
+        batch = next(loader)
+        augment = Augment(config.augment, sources.spec, loader.patch.input)
+    sample = augment(batch, resolve_device(config.run.device))
+    path = folder.root / "batch.png"
+    batch_sheet(sample, sources.spec, path, batch.where)
+    return path
+
 
 _COLUMNS = 4
 _INCHES = 3.0
