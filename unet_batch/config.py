@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from unet_batch.errors import ConfigError, MissingError
+from unet_batch.errors import ConfigError, MissingError, text_of
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -77,7 +77,7 @@ def _parsed(text: str) -> Any:
     except RecursionError:
         raise ValueError("nested too deep") from None
     except Exception as error:  # noqa: BLE001 - PyYAML lets errors of dates, numbers and keys out as they come
-        raise ValueError(_one_line(error)[:200]) from None
+        raise ValueError(text_of(error, 200)) from None
     _check_size(values)
     return values
 
@@ -187,7 +187,3 @@ _WORDS = (
 
 def _dotted(keys: Sequence[str]) -> str:
     return ".".join(keys)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

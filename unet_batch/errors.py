@@ -90,9 +90,15 @@ class UnfinishedError(UnetBatchError, RuntimeError):
     """Work that ended early without losing anything; run again, it goes on."""
 
 
+def text_of(error: BaseException, limit: int = 400) -> str:
+    """What an error says, in one line of at most ``limit`` characters that a terminal can print."""
+    text = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else "?" for c in text[:limit])
+
+
 def one_line(error: BaseException, limit: int = 200) -> str:
     """The kind of an error and its text, in one line of at most about ``limit`` characters."""
-    text = " ".join(str(error).split())[:limit]
+    text = text_of(error, limit)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

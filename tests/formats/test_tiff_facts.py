@@ -30,6 +30,8 @@ def test_ome(tmp_path, unit, size):
         "axes": "ZCYX",
         "PhysicalSizeX": 250.0,
         "PhysicalSizeXUnit": unit,
+        "PhysicalSizeY": 250.0,
+        "PhysicalSizeYUnit": unit,
         "PhysicalSizeZ": 2.0,
         "Channel": {"Name": ["a", "b", "c", "d"]},
     }
@@ -37,6 +39,25 @@ def test_ome(tmp_path, unit, size):
     assert reader.pixel_size.get("x") == size
     assert reader.pixel_size["z"] == 2.0
     assert reader.channel_names == ("a", "b", "c", "d")
+
+
+def test_ome_with_a_size_along_one_axis_of_a_plane_has_none(tmp_path):
+    """Made by hand: tifffile would write what is missing."""
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="53" SizeY="70" SizeC="1" '
+        'SizeZ="1" SizeT="1" PhysicalSizeX="0.5"><TiffData/></Pixels></Image></OME>'
+    )
+    reader = facts(tmp_path / "a.ome.tif", GREY, description=xml, metadata=None)
+    assert (reader.pixel_size, reader.unit) == ({}, None)
+    assert reader.notes == ("the pixel size is known along x alone and left out; `pixel_size` gives it",)
+
+
+def test_an_unknown_unit_is_told(tmp_path):
+    metadata = {"axes": "YX", "unit": "furlong"}
+    reader = facts(tmp_path / "a.tif", GREY, imagej=True, metadata=metadata, resolution=(4.0, 4.0))
+    assert reader.pixel_size == {}
+    assert any("0.25 'furlong' is no known length" in note for note in reader.notes)
 
 
 def test_imagej(tmp_path):

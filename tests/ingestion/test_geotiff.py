@@ -1,5 +1,7 @@
 """GeoTIFFs: pixels, place, bands and masks as the file has them, or one line that says what to do."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import rasterio
@@ -8,7 +10,7 @@ from rasterio.control import GroundControlPoint
 
 from tests.formats.geo_files import GEO, ORIGIN, UTM, noise, real, write_scene
 from unet_batch.errors import FormatError, InputError
-from unet_batch.formats import optional, raster
+from unet_batch.formats import raster
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.info import info
 from unet_batch.ingestion.run import ingest
@@ -126,11 +128,11 @@ def test_an_overview_can_be_taken(tmp_path):
 
 def test_without_rasterio_a_note_says_what_is_lost(tmp_path, monkeypatch):
     path = write_scene(tmp_path / "scene.tif", noise((1, 20, 30)))
-    monkeypatch.setattr(optional.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     image, summary = ingested(path, tmp_path)
     assert image.georef is None
     assert "unet-batch[geo]" in summary.notes[-1]
-    with pytest.raises(InputError, match=r"needs rasterio; install .*unet-batch\[geo\]"):
+    with pytest.raises(InputError, match=r"needs rasterio; run: pip install .*unet-batch\[geo\]"):
         raster.open_raster(str(path))
 
 

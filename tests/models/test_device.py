@@ -196,7 +196,7 @@ def test_openvino_refuses_what_it_cannot_do(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match=r"not installed; pip install 'unet-batch\[fast\]'"):
+    with pytest.raises(InputError, match=r"openvino needs openvino; run: pip install 'unet-batch\[fast\]'"):
         prepare(model, spec, "cpu", "fp32", "openvino", Feed(shape))
 
 

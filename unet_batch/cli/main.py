@@ -10,6 +10,7 @@ import click
 from unet_batch.cli.exit_codes import ExitCode, of_error
 from unet_batch.cli.streams import guarded
 from unet_batch.errors import UnetBatchError, write_fault
+from unet_batch.extras import missing
 
 VERBS = {
     "cancel": "End a SLURM job.",
@@ -113,7 +114,7 @@ def _refusal(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         extra = EXTRAS.get((error.name or "").partition(".")[0])
-        return extra and f"{error.name} is not installed; run `pip install 'unet-batch[{extra}]'`"
+        return extra and missing(str(error.name), extra, "this")
     return _path_fault(error) if isinstance(error, OSError) else None
 
 

@@ -81,6 +81,8 @@ def probe(folder: Path, cluster_file: Path | None, overrides: tuple[str, ...]) -
 
 def _about(interface: str | None, rank: int, count: int, address: str) -> dict[str, Any]:
     """This environment's versions, and whether torch's processes reach each other."""
+    from unet_batch.errors import text_of  # noqa: PLC0415 - imported when it runs
+
     found: dict[str, Any] = {"python": platform.python_version(), "unet_batch": version("unet-batch")}
     try:
         from unet_batch.models.collective import about_torch, add_up  # noqa: PLC0415 - imports torch
@@ -92,5 +94,5 @@ def _about(interface: str | None, rank: int, count: int, address: str) -> dict[s
         try:
             found[backend] = add_up(backend, rank, count, address, interface, 60.0)
         except RuntimeError as error:
-            found[backend] = " ".join(str(error).split())[:200]
+            found[backend] = text_of(error)
     return found

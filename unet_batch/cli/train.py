@@ -12,6 +12,7 @@ from unet_batch.cli.exit_codes import ExitCode
 from unet_batch.cli.progress import display, echo_line, of_step
 from unet_batch.cli.stopping import on_signals
 from unet_batch.errors import RankError, UnetBatchError
+from unet_batch.extras import needed
 
 if TYPE_CHECKING:
     from unet_batch.training.config import TrainConfig
@@ -71,7 +72,8 @@ def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult
 
 
 def _draw(config: "TrainConfig", count: int) -> None:
-    from unet_batch.training.batch_sheet import show_batch  # noqa: PLC0415 - imports torch
+    with needed("train", "a picture of samples"):
+        from unet_batch.training.batch_sheet import show_batch  # noqa: PLC0415 - imports torch
 
     path = show_batch(config, count)
     click.echo(f"{path}: {count} samples as the network would see them")

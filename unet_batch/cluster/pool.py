@@ -22,7 +22,7 @@ from distributed.utils import silence_logging_cmgr
 from unet_batch.cluster.config import PoolConfig, packets_at_once
 from unet_batch.cluster.local import NO_DASHBOARD, SETTINGS, pages
 from unet_batch.cluster.rendezvous import Rendezvous, new_key
-from unet_batch.errors import ConfigError, FormatError, MissingError, UnfinishedError
+from unet_batch.errors import ConfigError, FormatError, MissingError, UnfinishedError, text_of
 
 LEAVE_SECONDS = 3.0  # a pre-empted worker has some seconds of grace, and needs most of them to end
 LOOK_SECONDS = 0.2
@@ -108,7 +108,7 @@ async def _listen(config: PoolConfig, security: Security) -> Scheduler:
         )
     except (OSError, ValueError) as error:
         where = f"interface {config.interface or 'of the default route'}, port {config.port or 'any'}"
-        raise ConfigError(f"no scheduler can listen at {where} ({_plain(error)}); set others") from None
+        raise ConfigError(f"no scheduler can listen at {where} ({text_of(error)}); set others") from None
 
 
 async def _dismiss(scheduler: Scheduler) -> None:
@@ -216,7 +216,3 @@ def _on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-def _plain(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -12,7 +12,7 @@ from typing import Any
 from distributed import Security
 
 from unet_batch.atomic import atomic_write
-from unet_batch.errors import ConfigError, FormatError, MissingError
+from unet_batch.errors import ConfigError, FormatError, MissingError, text_of
 
 OWN = "unet_batch"  # our part of a file whose other keys are Dask's
 
@@ -52,7 +52,7 @@ class Rendezvous:
                 f"{path}: no such scheduler file; start `dask scheduler --scheduler-file` first"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = " ".join(str(error).split())
+            reason = text_of(error)
             raise FormatError(f"{path}: not a scheduler file ({reason}); start the scheduler again") from None
 
     def write(self, path: Path) -> None:

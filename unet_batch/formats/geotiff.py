@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.extras import has, missing
 from unet_batch.formats.config import ReadConfig
-from unet_batch.formats.optional import has
 from unet_batch.formats.projection import crs_of, crs_text
 from unet_batch.formats.raster import (
     OpenFiles,
@@ -46,7 +46,7 @@ def open_placed(path: Path, config: ReadConfig) -> Reader:
     if has("rasterio"):
         return open_geotiff(path, config)
     reader = open_tiff(path, config)
-    reader.notes += ("its place on the earth is left out; pip install 'unet-batch[geo]' keeps it",)
+    reader.notes += (f"left out: {missing('rasterio', 'geo', 'its place on the earth')}",)
     return reader
 
 

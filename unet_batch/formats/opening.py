@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 
-from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
+from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError, one_line
 from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.geotiff import open_geotiff
 from unet_batch.formats.raster import is_remote
@@ -96,7 +96,7 @@ def foreign(path: str | Path) -> Iterator[None]:
     except MemoryError:
         raise FormatError(f"{path}: asks for more memory than its size can justify; it is damaged") from None
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = one_line(error)
         raise FormatError(
             f"{path}: cannot be decoded ({reason}); it is damaged or of an unknown flavour"
         ) from error

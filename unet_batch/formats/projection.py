@@ -1,19 +1,29 @@
 """Coordinate reference systems by name or WKT, and points from one to another, through rasterio."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import InputError
-from unet_batch.formats.optional import rasterio_for
+from unet_batch.errors import InputError, text_of
+from unet_batch.extras import require
 from unet_batch.store.georef import GeoReference
+from unet_batch.store.units import length
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 Floats = NDArray[np.float64]
+
+
+def rasterio_for(purpose: str) -> ModuleType:
+    """Rasterio; an InputError says how to get it where it is not installed."""
+    require("rasterio", "geo", purpose)
+    import rasterio  # noqa: PLC0415 - an optional package
+
+    return cast("ModuleType", rasterio)
 
 
 @lru_cache(maxsize=256)
@@ -28,7 +38,7 @@ def crs_of(text: str, where: str) -> "CRS":
         with rasterio.Env():
             return rasterio.crs.CRS.from_user_input(text)
     except (rasterio.errors.CRSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = text_of(error, 120)
         raise InputError(
             f"{where}: {text!r:.60} is no known CRS ({reason}); write it like EPSG:32633"
         ) from None
@@ -51,10 +61,9 @@ def same_crs(one: str, other: str) -> bool:
 
 
 def map_unit(crs: Any) -> str | None:
-    """Unit of a CRS's axes by OME's names; None for degrees and for what OME does not know."""
-    if not crs or not crs.is_projected:
-        return None
-    return {"metre": "meter", "meter": "meter", "foot": "foot"}.get(crs.linear_units.lower())
+    """Unit of a CRS's axes by OME-Zarr's names; None for degrees and for what OME-Zarr does not know."""
+    unit = length(crs.linear_units) if crs and crs.is_projected else None
+    return None if unit is None else unit.name
 
 
 def project(source: str, target: str, xs: Floats, ys: Floats) -> tuple[Floats, Floats]:

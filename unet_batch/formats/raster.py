@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
-from unet_batch.formats.optional import rasterio_for
-from unet_batch.formats.projection import crs_text, map_unit
+from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError, one_line
+from unet_batch.formats.projection import crs_text, map_unit, rasterio_for
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.tiling.box import Box
@@ -114,7 +113,7 @@ def raster_errors(path: str) -> Iterator[None]:
         raise
     except Exception as error:
         cause = error.__cause__ or error  # rasterio wraps what GDAL says
-        reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:200]
+        reason = one_line(cause)
         raise FormatError(
             f"{path}: cannot be read ({reason}); it is damaged, or of a format unknown to GDAL"
         ) from error

@@ -40,17 +40,17 @@ def _open(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> ArrangedRe
     segmented = SegmentedTiff(path, level, config.cache_mb * 2**20)
     array, letters = _stored(path, level, segmented)
     axes, notes = _name_axes(path, letters, array.shape, config)
-    pixel_size, unit = pixel_size_of(file, base, config.series)
+    found = pixel_size_of(file, base, config.series)
     factor = {a: n / m for a, n, m in zip("yx", _plane(base), _plane(level), strict=True)}
     facts = Facts(
         kind=kind_of(file, base),
         axes=axes,
         channel_names=channel_names(file, base, config.series, axes),
-        pixel_size={a: s * factor.get(a, 1.0) for a, s in pixel_size.items()},
-        unit=unit,
+        pixel_size={a: s * factor.get(a, 1.0) for a, s in found.sizes.items()},
+        unit=found.unit,
         nodata=nodata_of(level.keyframe),
         levels=len(base.levels),
-        notes=notes + _palette_note(level) + _cache_note(segmented, array, config),
+        notes=notes + found.notes + _palette_note(level) + _cache_note(segmented, array, config),
     )
     if array is not segmented:
         segmented.close()

@@ -8,28 +8,13 @@ import numpy as np
 import tifffile
 
 from unet_batch.formats.reader import SAMPLES
+from unet_batch.store.units import PixelSize, in_micrometres, length
 
 _NODATA_TAG = 42113  # GDAL_NODATA
-_MICROMETRES = {
-    "pm": 1e-6,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "µm": 1.0,
-    "μm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-}
 _CENTIMETRE = 3
 _PRINT_RESOLUTION = 100  # pixels per centimetre
 _COLOURS = ("red", "green", "blue")
-
-PixelSize = tuple[dict[str, float], str | None]
+NO_SIZE = PixelSize({}, None)
 
 
 def kind_of(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> str:
@@ -39,7 +24,7 @@ def kind_of(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> str:
 
 
 def pixel_size_of(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int) -> PixelSize:
-    """Pixel extent by axis and its unit (micrometer), or nothing where the file does not say.
+    """Pixel extent by axis in micrometres, or nothing where the file does not say.
 
     A bare resolution tag counts only in centimetres, as OpenSlide has it, and finer than 100 micrometres:
     else it was made for screens and printers.
@@ -48,15 +33,16 @@ def pixel_size_of(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, numb
         return _ome_pixel_size(file, number)
     if series.kind == "svs":
         found = re.search(r"MPP\s*=\s*([0-9.]+)", series.keyframe.description)
-        return _square(float(found[1]) if found else 0.0)
+        size = float(found[1]) if found else 0.0
+        return in_micrometres({"y": (size, "µm"), "x": (size, "µm")})
     if series.kind == "imagej":
         return _imagej_pixel_size(file, series.keyframe)
     if series.keyframe.resolutionunit != _CENTIMETRE:
-        return {}, None
+        return NO_SIZE
     across, down = _resolution(series.keyframe)
     if min(across, down) <= _PRINT_RESOLUTION:
-        return {}, None
-    return _sized({"y": 1e4 / down, "x": 1e4 / across})
+        return NO_SIZE
+    return in_micrometres({"y": (1 / down, "cm"), "x": (1 / across, "cm")})
 
 
 def channel_names(
@@ -99,14 +85,13 @@ def nodata_of(page: tifffile.TiffPage) -> float | None:
 def _ome_pixel_size(file: tifffile.TiffFile, number: int) -> PixelSize:
     pixels = _ome_pixels(file, number)
     if pixels is None:
-        return {}, None
-    sizes = {}
+        return NO_SIZE
+    found: dict[str, tuple[float, str | None]] = {}
     for axis in "zyx":
         extent = pixels.get(f"PhysicalSize{axis.upper()}")
-        unit = _MICROMETRES.get(pixels.get(f"PhysicalSize{axis.upper()}Unit", "µm"))
-        if extent is not None and unit is not None:
-            sizes[axis] = float(extent) * unit
-    return _sized(sizes)
+        if extent is not None:
+            found[axis] = float(extent), pixels.get(f"PhysicalSize{axis.upper()}Unit", "µm")
+    return in_micrometres(found)
 
 
 def _ome_pixels(file: tifffile.TiffFile, number: int) -> ET.Element | None:
@@ -122,14 +107,14 @@ def _ome_pixels(file: tifffile.TiffFile, number: int) -> ET.Element | None:
 
 def _imagej_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSize:
     metadata = file.imagej_metadata or {}
-    unit = _MICROMETRES.get(str(metadata.get("unit", "")).replace("\\u00B5", "µ"))
+    unit = str(metadata.get("unit", ""))
     across, down = _resolution(page)
-    if unit is None or not across or not down:
-        return {}, None
-    sizes = {"y": unit / down, "x": unit / across}
+    if not across or not down:
+        return NO_SIZE
+    found: dict[str, tuple[float, str | None]] = {"y": (1 / down, unit), "x": (1 / across, unit)}
     if "spacing" in metadata:
-        sizes["z"] = abs(float(metadata["spacing"])) * unit
-    return _sized(sizes)
+        found["z"] = abs(float(metadata["spacing"])), unit
+    return in_micrometres(found)
 
 
 def _resolution(page: tifffile.TiffPage) -> tuple[float, float]:
@@ -140,16 +125,6 @@ def _resolution(page: tifffile.TiffPage) -> tuple[float, float]:
         over, under = tag.value if tag is not None and isinstance(tag.value, tuple) else (0, 1)
         values.append(over / under if under else 0.0)
     return values[0], values[1]
-
-
-def _square(size: float) -> PixelSize:
-    return _sized({"y": size, "x": size})
-
-
-def _sized(sizes: dict[str, float]) -> PixelSize:
-    """Only what can be true: positive and finite."""
-    kept = {axis: size for axis, size in sizes.items() if np.isfinite(size) and size > 0}
-    return kept, "micrometer" if kept else None
 
 
 def stage_positions(path: Path) -> list[tuple[float, float, bool] | None]:
@@ -170,9 +145,9 @@ def stage_positions(path: Path) -> list[tuple[float, float, bool] | None]:
 def _position(plane: ET.Element | None) -> tuple[float, float, bool] | None:
     if plane is None or plane.get("PositionX") is None or plane.get("PositionY") is None:
         return None
-    scales = [_MICROMETRES.get(plane.get(f"Position{axis}Unit", "")) for axis in "XY"]
+    units = [length(plane.get(f"Position{axis}Unit")) for axis in "XY"]
     x, y = (
-        float(plane.get(f"Position{axis}", "nan")) * (scale or 1.0)
-        for axis, scale in zip("XY", scales, strict=True)
+        float(plane.get(f"Position{axis}", "nan")) * (unit.micrometres if unit else 1.0)
+        for axis, unit in zip("XY", units, strict=True)
     )
-    return (x, y, None not in scales) if np.isfinite(x + y) else None
+    return (x, y, None not in units) if np.isfinite(x + y) else None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unet_batch.errors import InputError
+from unet_batch.extras import needed
 from unet_batch.models import normalise
 from unet_batch.models.feed import Feed
 from unet_batch.models.folding import fold_batch_norm
@@ -151,10 +152,7 @@ def _library() -> Any:
     # OpenVINO reports its use to its makers unless the machine's user has opted out. Nobody asked the people
     # whose images these are, so it finds no telemetry package and takes its own stub.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: cannot be imported
-    try:
+    with needed("fast", "backend openvino"):
         import openvino  # noqa: PLC0415 - an optional dependency
-    except ImportError:
-        raise InputError(
-            "backend openvino: openvino is not installed; pip install 'unet-batch[fast]' or use eager"
-        ) from None
+
     return openvino

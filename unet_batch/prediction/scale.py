@@ -3,14 +3,15 @@
 from math import log, sqrt
 
 from unet_batch.store.image import Image
+from unet_batch.store.units import length
 
-MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 TOLERANCE = 1.5  # networks bear this much: scale augmentation is commonly drawn from 0.7 to 1.4
 
 
 def pixel_size(image: Image) -> float | None:
     """Side of a pixel on (y, x) in micrometres, on a map in its units; None where nothing says so."""
-    unit = 1.0 if image.georef is not None else MICROMETRES.get(image.unit or "")
+    named = length(image.unit)
+    unit = 1.0 if image.georef is not None else named and named.micrometres
     area = image.pixel_size.get("y", 0.0) * image.pixel_size.get("x", 0.0)
     return unit * sqrt(abs(area)) if unit and area else None
 

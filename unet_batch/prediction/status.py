@@ -8,7 +8,7 @@ import numpy as np
 
 from unet_batch.engine import history
 from unet_batch.engine.store_status import failures_of, state_of, sum_stages
-from unet_batch.errors import FormatError
+from unet_batch.errors import FormatError, text_of
 from unet_batch.prediction.plan import Plan
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import FOLDER, Ledger
@@ -96,7 +96,7 @@ def plan_of(masks: Masks) -> Plan:
     try:
         return Plan.model_validate(masks.attributes["plan"])
     except (KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = text_of(error, 120)
         raise FormatError(f"{masks.path}: its plan cannot be read ({reason}); predict it anew") from None
 
 

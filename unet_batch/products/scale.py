@@ -49,7 +49,8 @@ class Scale:
         layout = masks.layout
         sizes = {axis: layout.pixel_size.get(axis, 1.0) for axis in layout.axes}
         if masks.georef is None:
-            return cls(layout.axes, tuple(sizes.values()), layout.unit)
+            known = all(axis in layout.pixel_size for axis in layout.axes[-layout.dims :])
+            return cls(layout.axes, tuple(sizes.values()), layout.unit if known else None)
         return _on_earth(layout.axes, sizes, masks.georef)
 
     def extents(self, rows: Rows) -> tuple[Rows, Rows]:

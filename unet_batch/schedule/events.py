@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from unet_batch.errors import FormatError, InputError, MissingError, OutputError
+from unet_batch.errors import FormatError, InputError, MissingError, OutputError, text_of
 
 Status = Literal["done", "skipped", "failed"]
 Stop = Callable[[], bool]
@@ -84,4 +84,4 @@ def describe(error: BaseException) -> str:
     """An error in one line: type, message and the line of code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    return f"{type(error).__name__}: {text_of(error, 2000)}{place}"

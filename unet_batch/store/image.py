@@ -255,7 +255,8 @@ def _from_ome(kind: type[Image], path: Location, axes: str | None, attributes: d
     own = attributes.get("unet_batch")
     own = own if isinstance(own, Mapping) else {}
     nodata = _number(own.get("nodata"))
-    pixel_size = dict(zip(found.axes.replace("c", ""), sizes[0], strict=True))
+    extents = zip(found.axes.replace("c", ""), sizes[0], strict=True)
+    pixel_size = {axis: extent for axis, extent in extents if axis in found.sized}
     georef = GeoReference.parse(attributes, arrays[0].metadata.get("attributes") or {}, where=where)
     return kind(
         where, found.axes, 0, levels, arrays, found.channel_names, pixel_size, found.unit, nodata, georef, own

@@ -6,9 +6,11 @@ Sources: https://ngff.openmicroscopy.org/0.5/ and /0.4/.
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import Any
 
-from unet_batch.errors import FormatError
+from unet_batch.errors import FormatError, one_line
+from unet_batch.store.units import canonical, length
 
 VERSION = "0.5"
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
@@ -26,13 +28,17 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Multiscales:
-    """What a reader needs of a group's OME metadata; ``unit`` is that of the last axis."""
+    """What a reader needs of a group's OME metadata.
+
+    ``unit`` is that of the last axis, and scales are in it; ``sized`` are the axes whose extent is known.
+    """
 
     axes: str
     datasets: tuple[Dataset, ...]
     unit: str | None
     channel_names: tuple[str, ...]
     version: str
+    sized: str
 
 
 def multiscales(
@@ -50,7 +56,11 @@ def multiscales(
         shift = [float(pixel_size.get(a, 1.0) * (factor.get(a, 1) - 1) / 2) for a in axes]
         transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
         datasets.append({"path": str(level), "coordinateTransformations": transforms})
-    entry = {"name": name, "axes": [_axis(a, unit) for a in axes], "datasets": datasets}
+    entry = {
+        "name": name,
+        "axes": [_axis(a, unit if a in pixel_size else None) for a in axes],
+        "datasets": datasets,
+    }
     return {"version": VERSION, "multiscales": [entry]}
 
 
@@ -122,7 +132,7 @@ def parse(attributes: Mapping[str, Any], where: str) -> Multiscales | None:
     try:
         return _parsed(ome)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        fault = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        fault = one_line(error)
         raise FormatError(f"{where}: broken OME-Zarr metadata ({fault}); mend its multiscales") from error
 
 
@@ -136,17 +146,33 @@ def _parsed(ome: Mapping[str, Any]) -> Multiscales:
     datasets = []
     for dataset in entry["datasets"]:
         scale = _scale(dataset.get("coordinateTransformations") or [], len(axes))
-        if not isinstance(dataset["path"], str):
+        if not isinstance(dataset["path"], str) or not dataset["path"].isprintable():
             raise TypeError(f"dataset path {dataset['path']!r}")
         datasets.append(Dataset(dataset["path"], tuple(a * b for a, b in zip(scale, common, strict=True))))
     if not datasets:
         raise ValueError("no datasets")
-    last = described[-1]
-    unit = last.get("unit") if isinstance(last, Mapping) else None
+    units = {a: _unit(told) for a, told in zip(axes, described, strict=True) if _TYPES[a] == "space"}
+    unit = units["x"] or units["y"]
+    factors = [_factor(units.get(a), unit) for a in axes]
+    inside = tuple(Dataset(d.path, tuple(map(mul, d.scale, factors))) for d in datasets)
+    # An axis of extent 1 without a unit, beside others that have one, is one whose extent is not known.
+    first = zip(axes, inside[0].scale, strict=True)
+    sized = "".join(a for a, extent in first if not unit or units.get(a, unit) or extent != 1)
     channels = (ome.get("omero") or {}).get("channels") or []
     names = tuple(str(channel.get("label", i)) for i, channel in enumerate(channels))
     version = str(ome.get("version") or entry.get("version") or "0.4")
-    return Multiscales(axes, tuple(datasets), None if unit is None else str(unit), names, version)
+    return Multiscales(axes, inside, unit, names, version, sized)
+
+
+def _unit(axis: object) -> str | None:
+    unit = axis.get("unit") if isinstance(axis, Mapping) else None
+    return None if unit is None else canonical(str(unit))
+
+
+def _factor(unit: str | None, common: str | None) -> float:
+    """What an extent in ``unit`` is to be multiplied by to be in ``common``."""
+    own, other = length(unit), length(common)
+    return own.micrometres / other.micrometres if own and other else 1.0
 
 
 def _axis(name: str, unit: str | None) -> dict[str, str]:

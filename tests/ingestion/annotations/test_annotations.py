@@ -297,9 +297,7 @@ def test_layers_that_cannot_be_used(tmp_path):
 def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch, package):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
-    with pytest.raises(
-        InputError, match=rf"needs {package}; install it with: pip install 'unet-batch\[geo\]'"
-    ):
+    with pytest.raises(InputError, match=rf"needs {package}; run: pip install 'unet-batch\[geo\]'"):
         painted(tmp_path, write_geojson(tmp_path, TWO))
 
 

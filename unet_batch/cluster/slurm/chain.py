@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unet_batch.cluster.slurm.command import Task
-from unet_batch.errors import FormatError, InputError, MissingError
+from unet_batch.errors import FormatError, InputError, MissingError, text_of
 
 KINDS = ("run", "predict")
 
@@ -21,7 +21,7 @@ def steps_of(script: Path) -> dict[str, str]:
     except FileNotFoundError:
         raise MissingError(f"{script}: no such workflow; check the path") from None
     except (OSError, ValueError, SyntaxError) as error:
-        raise FormatError(f"{script}: not a Python script ({' '.join(str(error).split())})") from None
+        raise FormatError(f"{script}: not a Python script ({text_of(error)})") from None
     for node in tree.body:
         names = [target.id for target in getattr(node, "targets", ()) if isinstance(target, ast.Name)]
         if isinstance(node, ast.Assign) and names == ["STEPS"]:

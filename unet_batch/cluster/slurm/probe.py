@@ -16,6 +16,7 @@ import psutil
 from distributed.utils import get_ip
 
 from unet_batch.cluster.rendezvous import write_private
+from unet_batch.errors import text_of
 
 TOKEN, LOCK, MEETING = "token", "lock", "meeting"
 SECONDS = 30.0
@@ -38,7 +39,7 @@ def probe(
     try:
         found |= _network(folder, rank, count, interface, port)
     except OSError as error:
-        found["error"] = " ".join(str(error).split())
+        found["error"] = text_of(error)
     found |= torch(rank, count, found.get("meeting", ""))
     write_private(folder / f"node-{rank}.json", json.dumps(found, indent=2))
 

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from shapely.geometry import shape as shape_of
 
-from unet_batch.errors import FormatError, InputError, MissingError
+from unet_batch.errors import FormatError, InputError, MissingError, one_line, text_of
 from unet_batch.ingestion.annotations.features import PROPERTIES, Features, class_name
 
 _SHAPES = (
@@ -55,7 +55,7 @@ def _parsed(path: Path) -> Any:
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; check the path of the annotations") from None
     except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = text_of(error, 120)
         raise FormatError(f"{path}: not GeoJSON ({reason}); export the annotations as GeoJSON") from None
 
 
@@ -79,7 +79,7 @@ def _shape(geometry: Any, where: str) -> Any:
         found = shapely.force_2d(shape_of(geometry))
         finite = bool(np.isfinite(shapely.get_coordinates(found)).all())
     except Exception as error:  # shapely raises what it meets: AttributeError, KeyError, GEOSException
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        reason = one_line(error, 120)
         raise FormatError(f"{where}: unusable geometry ({reason}); mend or remove it") from error
     if not finite:
         raise FormatError(f"{where}: a coordinate is not finite; mend or remove it")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.formats.optional import rasterio_for
+from unet_batch.formats.projection import rasterio_for
 from unet_batch.store.masks_layout import MasksLayout
 from unet_batch.tiling.box import Box
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unet_batch.errors import UnetBatchError
-from unet_batch.formats.optional import require
+from unet_batch.extras import require
 from unet_batch.ingestion.annotations.config import AnnotationsConfig
 from unet_batch.ingestion.annotations.naming import Naming
 from unet_batch.ingestion.annotations.paint import Painter
@@ -106,7 +106,7 @@ def ingest_annotations(
 
 def _opened(source: Path, image: Image, config: AnnotationsConfig) -> tuple["Drawing", Naming]:
     for package in ("rasterio", "shapely"):
-        require(package, str(source))
+        require(package, "geo", str(source))
     from unet_batch.ingestion.annotations.opening import open_annotations  # noqa: PLC0415 - optional packages
 
     return open_annotations(source, image, config)

@@ -10,8 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError
-from unet_batch.formats.optional import require
+from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError, text_of
+from unet_batch.extras import require
 from unet_batch.ingestion.annotations.features import PROPERTIES, Features, class_name
 
 Bounds = tuple[float, float, float, float]
@@ -43,7 +43,7 @@ class VectorLayer:
             MissingError, FormatError: no such file, or none that GDAL reads.
             InputError: several layers, none of the name, no column that names a class, or no pyogrio.
         """
-        require("pyogrio", str(path))
+        require("pyogrio", "geo", str(path))
         if not path.exists():
             raise MissingError(f"{path}: no such file; check the path of the annotations")
         import pyogrio  # noqa: PLC0415 - an optional package
@@ -110,5 +110,5 @@ def _errors(path: Path) -> Iterator[None]:
     except (UnetBatchError, MemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = text_of(error, 160)
         raise FormatError(f"{path}: cannot be read ({reason}); give GeoJSON or GeoPackage") from error

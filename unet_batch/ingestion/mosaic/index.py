@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.formats.optional import require
+from unet_batch.extras import require
 from unet_batch.ingestion.mosaic.plan import MosaicPlan
 from unet_batch.ingestion.mosaic.scene import Scene
 from unet_batch.tiling.box import Box
@@ -13,7 +13,7 @@ class SceneIndex:
     """An STR tree (Leutenegger 1997) over the scenes of a plan, as rectangles of columns and rows."""
 
     def __init__(self, plan: MosaicPlan) -> None:
-        require("shapely", "a mosaic")
+        require("shapely", "geo", "a mosaic")
         import shapely  # noqa: PLC0415 - an optional package
 
         self.scenes = plan.scenes

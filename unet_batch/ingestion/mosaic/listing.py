@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from unet_batch.errors import FormatError, InputError, MissingError
+from unet_batch.errors import FormatError, InputError, MissingError, one_line, text_of
+from unet_batch.extras import require
 from unet_batch.formats.opening import TIFF
-from unet_batch.formats.optional import require
 from unet_batch.formats.raster import is_remote
 
 PATH_COLUMNS = ("path", "location", "file", "filename", "href", "url")
@@ -56,7 +56,7 @@ def read_index(path: Path) -> list[Listed]:
             rows = _vector_rows(path)
         found = [_listed(path, number, row) for number, row in enumerate(rows, start=1)]
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, ET.ParseError, KeyError, TypeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]
+        reason = one_line(error, 150)
         raise FormatError(f"{path}: cannot be read as an index ({reason}); mend the file") from None
     if not found:
         raise InputError(f"{path}: lists no scenes; give one row for each")
@@ -110,13 +110,13 @@ def _indexed_by(path: Path) -> Path:
 
 
 def _vector_rows(path: Path) -> list[dict[str, Any]]:
-    require("pyogrio", f"{path}: an index that is neither CSV nor GeoJSON")
+    require("pyogrio", "geo", f"{path}: an index that is neither CSV nor GeoJSON")
     import pyogrio  # noqa: PLC0415 - an optional package
 
     try:
         meta, _, _, columns = pyogrio.raw.read(path, read_geometry=False)
     except pyogrio.errors.DataSourceError as error:
-        reason = " ".join(str(error).split())[:150]
+        reason = text_of(error, 150)
         raise FormatError(
             f"{path}: no index that is known ({reason}); give CSV, GeoJSON or a tile index"
         ) from None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unet_batch.errors import InputError
-from unet_batch.formats.optional import require
+from unet_batch.extras import require
 from unet_batch.formats.projection import crs_of, map_unit
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.layout import BLOCK, Blocking
@@ -41,7 +41,7 @@ def make_plan(
         MissingError, FormatError: a scene that cannot be opened.
         InputError: scenes or settings that do not go together, or a package that is not installed.
     """
-    require("shapely", "a mosaic")
+    require("shapely", "geo", "a mosaic")
     if config.rule not in ("first", "last"):
         listed = sorted(listed, key=lambda scene: (scene.path, scene.x or 0.0, scene.y or 0.0))
     if _is_stage(listed, config):

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from unet_batch.errors import DamageError, FormatError, MissingError
 from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.opening import foreign, open_reader
-from unet_batch.formats.optional import rasterio_for
-from unet_batch.formats.projection import crs_of
+from unet_batch.formats.projection import crs_of, rasterio_for
 from unet_batch.formats.raster import OpenFiles, open_raster, raster_errors, read_bands, read_mask
 from unet_batch.ingestion.mosaic.plan import MosaicPlan
 from unet_batch.ingestion.mosaic.scene import Scene

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import InputError
-from unet_batch.products.export.extras import needed
+from unet_batch.errors import InputError, text_of
+from unet_batch.extras import needed
 from unet_batch.products.export.view import View
 from unet_batch.store.georef import GeoReference
 
@@ -79,7 +79,7 @@ def _on_earth(georef: GeoReference) -> Measure:
     try:
         crs = pyproj.CRS.from_user_input(georef.crs)
     except pyproj.exceptions.CRSError as error:
-        reason = " ".join(str(error).split())
+        reason = text_of(error)
         raise InputError(
             f"CRS {georef.crs:.60}: not known ({reason}); mend the store's `proj:code`"
         ) from None

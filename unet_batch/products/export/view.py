@@ -17,10 +17,10 @@ from unet_batch.store.layer import Halve
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS
 from unet_batch.store.pyramid import halve_labels, halve_mean
+from unet_batch.store.units import length
 from unet_batch.tiling import Box, ceil_div
 
 Colours = tuple[tuple[int, int, int, int], ...]
-_MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,12 @@ class View:
     def micrometres(self) -> dict[str, float] | None:
         """Extent of a pixel along z, y and x in micrometres; None where it is not known."""
         layout = self.masks.layout
-        factor = _MICROMETRES.get(str(layout.unit))
-        if factor is None or not {"y", "x"} <= set(layout.pixel_size):
+        unit = length(layout.unit)
+        if unit is None or not {"y", "x"} <= set(layout.pixel_size):
             return None
-        return {axis: layout.pixel_size[axis] * factor for axis in "zyx" if axis in layout.pixel_size}
+        return {
+            axis: layout.pixel_size[axis] * unit.micrometres for axis in "zyx" if axis in layout.pixel_size
+        }
 
     @property
     def stored_levels(self) -> int:

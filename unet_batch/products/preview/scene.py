@@ -111,7 +111,8 @@ class Scene:
     def scale(self) -> tuple[float, str | None]:
         """Width of a pixel in the middle of the window, and its unit."""
         if not self.overlays:
-            return self.reference.pixel_size.get("x", 1.0), self.reference.unit
+            width = self.reference.pixel_size.get("x")
+            return (1.0, None) if width is None else (width, self.reference.unit)
         scale = Scale.of(self.overlays[0].masks)
         middle = np.array([(self.window[0] + self.window[1]) / 2])
         return float(scale.extents(middle)[1][0]), scale.unit

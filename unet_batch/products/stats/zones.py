@@ -15,7 +15,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio import Affine
 from rasterio.features import rasterize
 
-from unet_batch.errors import FormatError, InputError, MissingError
+from unet_batch.errors import FormatError, InputError, MissingError, text_of
 from unet_batch.store.georef import GeoReference
 
 _NAMES = ("name", "zone", "id")
@@ -90,7 +90,7 @@ def _read(path: str, layer: str | None) -> tuple[dict[str, Any], Any]:
         layers = ", ".join(name for name, _ in pyogrio.list_layers(path))
         raise InputError(f"{path}: has no layer {layer}; choose among {layers}") from None
     except DataSourceError as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = text_of(error, 120)
         raise FormatError(f"{path}: no vector file for GDAL ({reason}); give GeoJSON or GPKG") from None
     return found
 

@@ -5,8 +5,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from unet_batch.errors import InputError
-from unet_batch.products.export.extras import needed
+from unet_batch.errors import InputError, text_of
+from unet_batch.extras import needed
 from unet_batch.products.export.raster.codec import compression_tag
 from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.raster.tiff import ASCII, DOUBLE, LONG, RATIONAL, SHORT, Tag
@@ -128,7 +128,7 @@ def geo_tags(georef: GeoReference) -> list[Tag]:
                 pass
             content = memory.read()
     except (RasterioError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = text_of(error)
         raise InputError(f"CRS {georef.crs:.60}: cannot be written to a GeoTIFF ({reason})") from None
     with tifffile.TiffFile(BytesIO(content)) as tiff:
         stored = tiff.pages.first.tags

@@ -11,6 +11,7 @@ from unet_batch.products.export.raster.codec import compression_tag
 from unet_batch.products.export.raster.pieces import Pieces
 from unet_batch.products.export.view import View
 from unet_batch.products.export.whole import written_whole
+from unet_batch.store.units import MICROMETER
 
 _CLASSIC_LIMIT = 2**31
 
@@ -58,7 +59,7 @@ def _metadata(view: View) -> dict[str, Any]:
     found: dict[str, Any] = {"axes": f"{axes}CYX", "Channel": {"Name": list(view.bands)}}
     for axis, extent in (view.micrometres or {}).items():
         found[f"PhysicalSize{axis.upper()}"] = extent
-        found[f"PhysicalSize{axis.upper()}Unit"] = "µm"
+        found[f"PhysicalSize{axis.upper()}Unit"] = MICROMETER.symbol
     if view.classes is not None:
         found["MapAnnotation"] = {"Namespace": "unet-batch/classes", **_numbered(view.classes)}
     return found

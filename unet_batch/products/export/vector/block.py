@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.export.extras import needed
+from unet_batch.extras import needed
 from unet_batch.products.export.vector.features import Facts, Features, no_features
 from unet_batch.products.export.vector.fragments import Fragments, Frame, cut, no_fragments
 from unet_batch.products.export.vector.regions import OTHER, OUTSIDE, Regions

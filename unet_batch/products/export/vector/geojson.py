@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unet_batch.products.export.extras import needed
+from unet_batch.extras import needed
 from unet_batch.products.export.vector.features import Features
 from unet_batch.products.export.vector.sink import Legend
 

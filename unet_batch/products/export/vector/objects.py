@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
-from unet_batch.products.export.extras import needed
+from unet_batch.extras import needed
 from unet_batch.products.export.vector.rings import Ints
 from unet_batch.products.objects.table import about
 from unet_batch.store.masks import Masks
+from unet_batch.store.units import length
 
 _MEASURED = ("perimeter", "mean_")
-_UNITS = {"micrometer": "um", "metre": "m", "meter": "m", "pixel": "px"}
 _KEPT_GROUPS = 4
 
 
@@ -110,4 +110,6 @@ def _group(path: str, number: int) -> dict[str, NDArray[Any]]:
 def _unit_told(field: Any) -> str:
     """Name of a column, with the unit of what has one."""
     unit = (field.metadata or {}).get(b"unit", b"").decode()
-    return f"{field.name}_{_UNITS.get(unit, unit)}" if unit else str(field.name)
+    found = length(unit)
+    short = found.ascii if found else unit.replace("pixel", "px")
+    return f"{field.name}_{short}" if unit else str(field.name)

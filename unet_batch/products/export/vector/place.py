@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import InputError
-from unet_batch.products.export.extras import needed
+from unet_batch.errors import InputError, text_of
+from unet_batch.extras import needed
 from unet_batch.products.export.vector.rings import Ints
 from unet_batch.store.georef import GeoReference, Transform
 
@@ -64,5 +64,5 @@ def _transformer(crs: str, target: str) -> Any:
     try:
         return pyproj.Transformer.from_crs(crs, target, always_xy=True)
     except pyproj.exceptions.ProjError as error:
-        reason = " ".join(str(error).split())
+        reason = text_of(error)
         raise InputError(f"CRS {crs:.60}: not known ({reason}); mend the store's `proj:code`") from None

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
-from unet_batch.products.export.extras import needed
+from unet_batch.extras import needed
 from unet_batch.products.export.view import View
 from unet_batch.tiling.box import Box
 

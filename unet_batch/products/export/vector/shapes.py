@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.export.extras import needed
+from unet_batch.extras import needed
 from unet_batch.products.export.vector.rings import Ints, Rings, ragged
 
 Geometries = NDArray[Any]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.export.extras import needed
+from unet_batch.extras import needed
 from unet_batch.products.export.measure import Measure
 from unet_batch.products.export.vector.features import Features
 from unet_batch.products.export.vector.objects import ObjectTable

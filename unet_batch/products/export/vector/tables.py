@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_batch.products.export.extras import needed
+from unet_batch.extras import needed
 from unet_batch.products.export.vector.features import Features, no_features
 from unet_batch.products.export.vector.sink import Legend
 

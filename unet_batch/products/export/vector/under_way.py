@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.export.extras import needed
+from unet_batch.extras import needed
 from unet_batch.products.export.vector.fragments import Fragments
 from unet_batch.products.export.vector.rings import Ints
 
