@@ -36,9 +36,9 @@ def facts() -> dict[str, Any]:
     }
 
 
-def source_hash() -> str:
-    """Of the package's own code as it was imported, so that a figure belongs to one state of it."""
-    root = Path(unet_batch.__file__).parent
+def source_hash(package: Path | None = None) -> str:
+    """Of the package's own code (as imported, or in a folder): so a figure belongs to one state of it."""
+    root = package or Path(unet_batch.__file__).parent
     digest = hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
         digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())

@@ -1,0 +1,7 @@
+"""Differences that `same_bytes.py` finds and that are meant: case, file and words as globs, and why.
+
+A case that begins with the old code is named ``CASE | begun by the old code``. Where what a command answers
+differs, the file is ``answer``.
+"""
+
+EXPLAINED: tuple[tuple[str, str, str, str], ...] = ()
