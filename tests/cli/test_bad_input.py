@@ -110,7 +110,7 @@ NOT_WEIGHTS = {
     "saved.pt": (lambda b, w, m: saved(w), "is a pickle (as torch.save writes), which can run code"),
     "nan.safetensors": (
         lambda b, w, m: save({**w, "head.bias": w["head.bias"] * float("nan")}, m),
-        "head.bias holds NaN or infinite weights; train again",
+        "weights or spec are not as they were saved; copy the file again",
     ),
     "lacking.safetensors": (
         lambda b, w, m: save(without(w, "head.bias"), m),
