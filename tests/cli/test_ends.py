@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from tests.cli.program import SERIAL, call, listing, predict, settings
 from tests.worlds import noise, shard_hashes, write_image
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 from unet_batch.tiling import BlockGrid
 
 CHUNK, SIDE = 32, 320
@@ -91,13 +91,13 @@ def test_sigterm_ends_with_75_and_the_next_run_goes_on(desk, wide):
 @pytest.mark.parametrize("out", ["out.zarr", "done.zarr"])
 def test_a_second_driver_is_told_to_come_again(desk, out):
     (desk / out / "ledger").mkdir(parents=True, exist_ok=True)
-    with DriverLock.acquire(desk / out / "ledger" / "lock"):
+    with OutputLock.inside(desk / out / "ledger"):
         before = listing(desk)
         answer = predict(out=out)
         assert listing(desk) == before
     assert (answer.code, answer.out) == (75, "")
     assert answer.err.startswith(f"error: {out}: process {os.getpid()} on ")
-    assert answer.err.endswith("is writing this store; wait for it or stop it\n")
+    assert answer.err.endswith("is writing it; wait for it or stop it\n")
 
 
 def test_outputs_that_are_in_the_way(desk, refused):

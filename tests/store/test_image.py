@@ -185,12 +185,21 @@ def test_places_without_an_image(tmp_path):
         Image.create(tmp_path / "file", ImageLayout(layout))
 
 
-def test_an_interrupted_image_is_begun_anew(tmp_path):
+def test_an_interrupted_image_keeps_its_pixels(tmp_path):
     layout = PyramidLayout("yx", (9, 9), 1, "uint8", (8, 8), (4, 4), 2)
     writer = Image.create(tmp_path / "a.zarr", ImageLayout(layout))
     writer.write_block(Box((0, 0), (8, 8)), np.full((1, 8, 8), 9, np.uint8))
     with pytest.raises(FormatError):
         Image.open(tmp_path / "a.zarr")
+    with pytest.raises(OutputError, match=r"holds finished blocks, but its zarr\.json is missing"):
+        Image.create(tmp_path / "a.zarr", ImageLayout(layout))
+    writer.finish()
+    assert Image.open(tmp_path / "a.zarr").read(Box((0, 0), (8, 8))).min() == 9
+
+
+def test_an_image_without_pixels_is_begun_anew(tmp_path):
+    layout = PyramidLayout("yx", (9, 9), 1, "uint8", (8, 8), (4, 4), 2)
+    Image.create(tmp_path / "a.zarr", ImageLayout(layout))
     pixels = written(tmp_path / "a.zarr", layout)
     np.testing.assert_array_equal(Image.open(tmp_path / "a.zarr").read(Box.of_shape((9, 9))), pixels)
 

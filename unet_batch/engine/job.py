@@ -47,7 +47,7 @@ from unet_batch.engine.worker_pool import WorkerPool, Workers
 from unet_batch.errors import DamageError, FormatError, UnetBatchError
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 
 AnswerT = TypeVar("AnswerT")
 PlanT = TypeVar("PlanT", bound=Config)
@@ -122,7 +122,7 @@ def run_job(job: BlockJob[PlanT, ResultT], hooks: Hooks = Hooks()) -> ResultT:
 class _JobRun(Generic[PlanT, ResultT]):
     """One driver at work on one job, whose lock it holds."""
 
-    def __init__(self, job: BlockJob[PlanT, ResultT], hooks: Hooks, lock: DriverLock) -> None:
+    def __init__(self, job: BlockJob[PlanT, ResultT], hooks: Hooks, lock: OutputLock) -> None:
         self.job, self.target, self.lock = job, job.target, lock
         self.reporter = Reporter(hooks)
         self.begun_here = self.resumed = False

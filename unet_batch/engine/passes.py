@@ -17,7 +17,7 @@ from unet_batch.schedule.events import Event, Executor, Work, job_here
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 from unet_batch.tiling import BlockGrid
 
 FLUSH_SECONDS = 5.0
@@ -49,7 +49,7 @@ class BlockPass:
     prepare: Callable[[], None] = lambda: None
     complete: Callable[[], None] = lambda: None
 
-    def ledger(self, lock: DriverLock | None) -> Ledger:
+    def ledger(self, lock: OutputLock | None) -> Ledger:
         """The ledger, new or left by an earlier run, open for its driver.
 
         Args:

@@ -14,8 +14,8 @@ Mask stores and mosaics grow at their final place, where people watch them. File
 import json
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ from unet_batch.engine import history
 from unet_batch.errors import DamageError, FormatError, OutputError, UnetBatchError
 from unet_batch.store.io_errors import writing
 from unet_batch.store.ledger import FOLDER, Ledger
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 
 LOCK = Path(FOLDER) / "lock"
 Facts = dict[str, Any]
@@ -136,8 +136,11 @@ class PartialFolder:
         return stored
 
     def clear(self) -> None:
-        """Empty the folder but for its lock."""
+        """Empty the folder but for its lock; what a killed run was replacing goes back to its place."""
         with writing(str(self.folder)):
+            replaced = self.folder / "replaced"
+            if replaced.exists() and not self.out.exists():
+                replaced.rename(self.out)
             (self.folder / _PLAN).unlink(missing_ok=True)
             for entry in self.folder.iterdir():
                 if entry.name != FOLDER:
@@ -219,7 +222,7 @@ class PartialFolder:
         """Refuse a folder with things in it that a killed run of this version cannot have left."""
         own = {FOLDER, self.content.name}
         foreign = [entry.name for entry in self.folder.iterdir() if not _is_own(entry, own)]
-        if foreign and not self.overwrite:
+        if foreign:
             raise OutputError(
                 f"{self.folder}: holds {foreign[0]}, which no run of this version began; remove it"
             )
@@ -239,14 +242,18 @@ def sweep(folder: Path) -> None:
                 scratch.unlink(missing_ok=True)
 
 
-def lock_of(target: Target) -> DriverLock:
+@contextmanager
+def lock_of(target: Target) -> Iterator[OutputLock]:
     """The one lock of an output, which its driver holds for the length of a run.
 
     Raises:
         StoreBusyError: another driver is at work there.
         OutputError: the place cannot be written, or has no locks.
     """
-    return DriverLock.acquire(target.folder / LOCK)
+    # Other verbs lock a file's place; older versions of this one the ledger in its folder.
+    beside = OutputLock.beside(target.out) if isinstance(target, PartialFolder) else nullcontext()
+    with beside, OutputLock.inside(target.folder / FOLDER) as lock:
+        yield lock
 
 
 def refuse_records(folder: Path) -> None:

@@ -12,7 +12,7 @@ from unet_batch.errors import FormatError, text_of
 from unet_batch.prediction.plan import Plan
 from unet_batch.store.journal import Status as BlockStatus
 from unet_batch.store.ledger import FOLDER, Ledger
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 from unet_batch.store.masks import Masks
 
 
@@ -61,7 +61,7 @@ def status(path: str | Path) -> Status:
     masks = Masks.open(path)
     plan = plan_of(masks)
     ledger = Ledger.open(path)
-    running = DriverLock.held(Path(path) / FOLDER / "lock")
+    running = OutputLock.held(Path(path) / FOLDER / "lock")
     now = history.current(str(path)) if running else None
     totals, runs = ledger.totals(), history.read(str(path)) + ([now] if now else [])
     counts = {s.name.lower(): n for s, n in totals.blocks.items()}

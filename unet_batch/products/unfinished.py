@@ -6,7 +6,7 @@ Whoever starts the same again goes on there. What is done with the blocks is the
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,16 @@ from unet_batch.errors import (
     MissingError,
     OutputError,
     PlanMismatchError,
+    StoreBusyError,
     UnetBatchError,
 )
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import FOLDER, Ledger
+from unet_batch.store.lock import OutputLock
 
 _PLAN = "plan.json"
+_OLDER = "request.json"  # of exports, before they kept a plan like all others
 
 
 def hash_of(plan: Config) -> str:
@@ -77,36 +80,58 @@ class Unfinished:
 def unfinished(out: Path, plan: Config, counts: tuple[int, ...]) -> Iterator[Unfinished]:
     """The folder of the product ``out``, new or left by an earlier run; ``counts`` are blocks on each axis.
 
-    It goes once ``out`` is there. An error before the first block leaves nothing of a new one.
+    The caller holds ``out``. The folder goes once ``out`` is there. An error before the first block leaves
+    nothing of a new one.
 
     Raises:
         PlanMismatchError: the folder belongs to another plan.
         StoreBusyError: another driver is at work there.
         OutputError: the place cannot be written.
     """
-    folder = _folder(out)
-    begun = (folder / _PLAN).exists()
-    if begun:
-        _require_same(folder, plan)
-    else:
-        with writing(str(folder)):
-            folder.mkdir(exist_ok=True)
-            atomic_write(folder / _PLAN, plan.model_dump_json(indent=1))
-    ledger = _ledger(folder, counts)
+    folder, begun = begin(out, plan.model_dump(mode="json"))
+    ledger = None
     try:
-        with ledger:
+        with _ledger(folder, counts) as ledger:
             yield Unfinished(folder, ledger)
     except UnetBatchError:
-        if not begun and not ledger.totals().last_time:
+        if begun and (ledger is None or not ledger.totals().last_time):
             shutil.rmtree(folder, ignore_errors=True)
         raise
     if out.exists():
-        discard(out)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def discard(out: Path) -> None:
-    """Remove what was left of the finished product ``out``."""
-    shutil.rmtree(_folder(out), ignore_errors=True)
+def begin(out: Path, plan: Mapping[str, Any], *, overwrite: bool | None = None) -> tuple[Path, bool]:
+    """The folder where ``out`` is made by ``plan``, and whether this run made it. The caller holds ``out``.
+
+    The same plan goes on with what is there; another one begins anew if it is to ``overwrite``, which is None
+    where the verb has no such option.
+
+    Raises:
+        PlanMismatchError: the folder belongs to another plan; what differs is listed.
+        StoreBusyError: another driver is at work there.
+        OutputError: something else lies there, or the place cannot be written.
+    """
+    folder, mine = _folder(out), json.loads(json.dumps(plan, default=str))
+    with writing(str(folder)):
+        stored = _stored(folder)
+        if stored == mine:
+            return folder, False
+        if stored is not None:
+            if not overwrite:
+                raise PlanMismatchError(f"{folder}: {_difference(stored, mine)}; {_cure(overwrite)}")
+            _refuse_driven(folder)
+            shutil.rmtree(folder)
+        folder.mkdir(exist_ok=True)
+        atomic_write(folder / _PLAN, json.dumps(mine, indent=1))
+    return folder, True
+
+
+def discard(out: Path, plan: Config) -> None:
+    """Remove what ``plan`` left beside its finished product ``out``."""
+    folder = _folder(out)
+    if folder.is_dir() and _stored(folder) in (None, plan.model_dump(mode="json")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folder(out: Path) -> Path:
@@ -120,13 +145,38 @@ def _ledger(folder: Path, counts: tuple[int, ...]) -> Ledger:
         return Ledger.create(folder, counts, 1)
 
 
-def _require_same(folder: Path, plan: Config) -> None:
-    stored: Any = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
-    mine = json.loads(plan.model_dump_json())
+def _stored(folder: Path) -> dict[str, Any] | None:
+    """The plan that the folder belongs to; None where it is empty or not there."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: a file is in the way; move or remove it")
+    for name in (_PLAN, _OLDER):
+        if not (folder / name).exists():
+            continue
+        try:
+            values = json.loads((folder / name).read_text(encoding="utf-8"))
+            return dict(values if name == _PLAN else values["request"])
+        except (ValueError, KeyError, TypeError):
+            raise OutputError(f"{folder / name}: damaged; remove {folder} to begin anew") from None
+    if folder.is_dir() and not all(entry.name.endswith(".partial") for entry in folder.iterdir()):
+        raise OutputError(f"{folder}: in the way; move or remove it, or choose another output")
+    return None
+
+
+def _difference(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
     differing = [key for key in {**mine, **stored} if mine.get(key) != stored.get(key)]
-    if differing:
-        key = differing[0]
-        raise PlanMismatchError(
-            f"{folder}: was begun with other {', '.join(differing)} "
-            f"({key}: {stored.get(key)!r:.60}, now {mine.get(key)!r:.60}); use those, or remove the folder"
-        )
+    key = differing[0]
+    values = f"{key}: {stored.get(key)!r:.60}, now {mine.get(key)!r:.60}"
+    return f"was begun with other {', '.join(differing)} ({values})"
+
+
+def _cure(overwrite: bool | None) -> str:
+    if overwrite is None:
+        return "use those, or remove the folder"
+    return "use those, or add --overwrite to begin anew"
+
+
+def _refuse_driven(folder: Path) -> None:
+    """Drivers of older versions lock the ledgers alone."""
+    for lock in (*folder.glob(f"{FOLDER}/lock"), *folder.glob(f"*/{FOLDER}/lock")):
+        if OutputLock.held(lock):
+            raise StoreBusyError(f"{folder}: another process is writing it; wait for it or stop it")

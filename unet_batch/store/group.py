@@ -14,7 +14,9 @@ from unet_batch.store.io_errors import is_local, reading_metadata, writing
 
 _OCCUPIED = ("zarr.json", ".zgroup", ".zarray")
 # What a creation that was killed leaves: levels, layers, the ledger's lock, files not yet renamed.
-_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|count|spatial_ref|.*\.partial")
+_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|count|spatial_ref|.*\.partial|\.unfinished")
+MARK = ".unfinished"
+"""In a folder that this program makes and has not put into its place yet."""
 
 
 def read_node(location: Location, where: str) -> tuple[str, dict[str, Any]]:
@@ -73,3 +75,34 @@ def refuse_occupied(path: str) -> None:
             raise OutputError(f"{path}: exists already; choose another output or remove it")
         if folder.is_dir() and not all(_UNFINISHED.fullmatch(entry.name) for entry in folder.iterdir()):
             raise OutputError(f"{path}: a folder with other things in it; choose another output")
+        if holds_results(folder):
+            raise OutputError(
+                f"{path}: holds finished blocks, but its zarr.json is missing; restore that file, or choose "
+                "another output"
+            )
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder without its own zarr.json has pixels, or a ledger: no creation leaves such."""
+    ledger = folder / "ledger"
+    if (ledger / "zarr.json").exists() or holds_records(ledger):
+        return True
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.is_dir() and (
+            _has_shards(entry) or any(_has_shards(a) for a in entry.iterdir() if a.is_dir())
+        ):
+            return True
+    return False
+
+
+def holds_records(ledger: Path) -> bool:
+    """Whether anything is recorded in the ledger at ``ledger``, with or without its zarr.json."""
+    journal = ledger / "journal.jsonl"
+    if journal.is_file() and journal.stat().st_size:
+        return True
+    return ledger.is_dir() and any(_has_shards(array) for array in ledger.iterdir() if array.is_dir())
+
+
+def _has_shards(array: Path) -> bool:
+    chunks = array / "c"
+    return chunks.is_file() or any(entry.is_file() for entry in chunks.rglob("*"))

@@ -56,10 +56,10 @@ class ImageWriter:
 
     @classmethod
     def create(cls, path: str | Path, layout: ImageLayout) -> "ImageWriter":
-        """A new store at ``path``; what an interrupted one left there is replaced.
+        """A new store at ``path``; arrays without pixels that an interrupted one left are replaced.
 
         Raises:
-            OutputError: something finished is there already, or the place cannot be written.
+            OutputError: an image or pixels are there already, or the place cannot be written.
         """
         refuse_occupied(str(path))
         return cls(str(path), layout, Layer.create(str(path), layout.pyramid))

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, MissingError, OutputError
 from unet_batch.store.columns import Columns
-from unet_batch.store.group import read_node, write_group
+from unet_batch.store.group import holds_records, read_node, write_group
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Entry, Journal, Status
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 
 FOLDER = "ledger"
 
@@ -39,7 +39,7 @@ class Ledger:
     """An open ledger. Not safe to share between threads."""
 
     def __init__(
-        self, folder: Path, columns: Columns, span: tuple[float, float], lock: DriverLock | None
+        self, folder: Path, columns: Columns, span: tuple[float, float], lock: OutputLock | None
     ) -> None:
         self.folder = folder
         self._columns = columns
@@ -51,7 +51,7 @@ class Ledger:
 
     @classmethod
     def create(
-        cls, root: str | Path, grid_shape: tuple[int, ...], classes: int, *, lock: DriverLock | None = None
+        cls, root: str | Path, grid_shape: tuple[int, ...], classes: int, *, lock: OutputLock | None = None
     ) -> "Ledger":
         """A new ledger under ``root``, all blocks pending, open for writing.
 
@@ -73,7 +73,7 @@ class Ledger:
             raise
 
     @classmethod
-    def open(cls, root: str | Path, *, writable: bool = False, lock: DriverLock | None = None) -> "Ledger":
+    def open(cls, root: str | Path, *, writable: bool = False, lock: OutputLock | None = None) -> "Ledger":
         """The ledger under ``root``; with ``writable`` as its one driver.
 
         ``lock`` as of ``create``.
@@ -95,7 +95,7 @@ class Ledger:
             raise
 
     @classmethod
-    def _opened(cls, folder: Path, lock: DriverLock | None) -> "Ledger":
+    def _opened(cls, folder: Path, lock: OutputLock | None) -> "Ledger":
         # The journal before the arrays: a driver may move records from the one to the other meanwhile.
         entries = list(Journal(folder / "journal.jsonl").entries())
         span = _span(folder)
@@ -225,13 +225,18 @@ class Ledger:
             log.write(f"{when} block {','.join(map(str, entry.index))} worker {entry.worker or '-'} {text}\n")
 
 
-def _lock(folder: Path, held: DriverLock | None) -> DriverLock:
-    return DriverLock.acquire(folder / "lock") if held is None else held.borrowed()
+def _lock(folder: Path, held: OutputLock | None) -> OutputLock:
+    return OutputLock.inside(folder) if held is None else held.borrowed()
 
 
 def _refuse_existing(folder: Path) -> None:
     if (folder / "zarr.json").exists():
         raise OutputError(f"{folder}: exists already; open it, or remove the store to begin anew")
+    if holds_records(folder):
+        raise OutputError(
+            f"{folder}: holds records, but its zarr.json is missing; restore that file, or remove the folder "
+            "to compute all blocks again"
+        )
 
 
 def _span(folder: Path) -> tuple[float, float]:

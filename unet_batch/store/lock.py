@@ -1,4 +1,10 @@
-"""A lock file that one driver holds while it lives; the system releases it when the process ends."""
+"""OutputLock: the lock of an output, which one process holds while it writes, at the longest until it ends.
+
+A store with a ledger is locked by a file inside it, any other output by a hidden file beside it:
+
+    with OutputLock.beside(Path("masks.tif")):
+        ...  # whoever else wants to write masks.tif is refused with StoreBusyError
+"""
 
 import errno
 import fcntl
@@ -14,37 +20,64 @@ from types import TracebackType
 from unet_batch.errors import OutputError, StoreBusyError
 from unet_batch.store.io_errors import writing
 
+_TRIES = 100
+
 
 @dataclass(slots=True)
-class DriverLock:
-    """Held from ``acquire`` to ``release``, at the longest until the process ends."""
+class OutputLock:
+    """Held from ``inside`` or ``beside`` to ``release``, at the longest until the process ends."""
 
     file: Path
     descriptor: int
+    passing: bool
+    """Whether the file goes with the lock."""
 
     @classmethod
-    def acquire(cls, file: Path) -> "DriverLock":
-        """Take the lock at once, or raise StoreBusyError that names the host and process that hold it."""
-        with writing(str(file)):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = _holder(descriptor)
-            os.close(descriptor)
-            if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise StoreBusyError(
-                    f"{file.parent.parent}: {holder} is writing this store; wait for it or stop it"
-                ) from None
-            fault = f"this file system has no locks ({error.strerror})"
-            raise OutputError(f"{file}: {fault}; mount it with flock or write elsewhere") from None
-        _describe(descriptor)
-        return cls(file, descriptor)
+    def inside(cls, folder: Path) -> "OutputLock":
+        """Lock the output whose folder ``folder`` is in, by the file ``folder/lock``, which stays.
+
+        Raises:
+            StoreBusyError: another process holds it, named with its host.
+            OutputError: the place cannot be written, or its file system has no locks; nothing is left then.
+        """
+        return cls._acquire(folder / "lock", folder.parent, passing=False)
+
+    @classmethod
+    def beside(cls, out: Path) -> "OutputLock":
+        """Lock the file or folder ``out``, which need not be there; errors are those of ``inside``."""
+        if not out.absolute().name:
+            raise OutputError(f"{out}: no name for an output; choose another output")
+        return cls._acquire(out.with_name(f".{out.name}.lock"), out, passing=True)
+
+    @classmethod
+    def _acquire(cls, file: Path, output: Path, *, passing: bool) -> "OutputLock":
+        missing = [folder for folder in (file.parent, *file.parent.parents) if not folder.exists()]
+        for attempt in range(_TRIES):
+            fresh = not file.exists()
+            with writing(str(output)):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+                except FileNotFoundError:  # the folder was removed between the two, or it takes no files
+                    if attempt == _TRIES - 1:
+                        raise
+                    continue
+            try:
+                _lock(descriptor, output)
+            except StoreBusyError:
+                raise
+            except OutputError:
+                _leave_nothing(file if fresh else None, missing)
+                raise
+            if _names(file, descriptor):
+                _describe(descriptor)
+                return cls(file, descriptor, passing)
+            os.close(descriptor)  # whoever held it removed the file: try its successor
+        raise StoreBusyError(f"{output}: other processes are writing it; wait for them or stop them")
 
     @staticmethod
     def held(file: Path) -> bool:
-        """Whether some driver holds the lock; False where this cannot be told."""
+        """Whether some process holds the lock ``file``; False where this cannot be told."""
         try:
             descriptor = os.open(file, os.O_RDONLY)
         except OSError:
@@ -57,24 +90,58 @@ class DriverLock:
             os.close(descriptor)
         return False
 
-    def borrowed(self) -> "DriverLock":
+    def borrowed(self) -> "OutputLock":
         """The same lock for a part of its holder's work; releasing that part lets nobody in."""
-        return DriverLock(self.file, -1)
+        return OutputLock(self.file, -1, False)
 
     def release(self) -> None:
         """Let others in; harmless when repeated."""
-        if self.descriptor >= 0:
-            os.ftruncate(self.descriptor, 0)
-            os.close(self.descriptor)
-            self.descriptor = -1
+        if self.descriptor < 0:
+            return
+        with suppress(OSError):
+            if self.passing:
+                self.file.unlink()
+            else:
+                os.ftruncate(self.descriptor, 0)
+        os.close(self.descriptor)
+        self.descriptor = -1
 
-    def __enter__(self) -> "DriverLock":
+    def __enter__(self) -> "OutputLock":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _lock(descriptor: int, output: Path) -> None:
+    """Lock what was opened, or close it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = _holder(descriptor)
+        os.close(descriptor)
+        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+            raise StoreBusyError(f"{output}: {holder} is writing it; wait for it or stop it") from None
+        fault = f"this file system has no locks ({error.strerror})"
+        raise OutputError(f"{output}: {fault}; mount it with flock or write elsewhere") from None
+
+
+def _names(file: Path, descriptor: int) -> bool:
+    """Whether ``file`` is still the file that was opened."""
+    try:
+        return os.path.samestat(file.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _leave_nothing(file: Path | None, folders: list[Path]) -> None:
+    with suppress(OSError):
+        if file is not None:
+            file.unlink()
+        for folder in folders:
+            folder.rmdir()
 
 
 def _describe(descriptor: int) -> None:

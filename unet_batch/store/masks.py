@@ -4,9 +4,8 @@ Extra layers (probabilities, confidence) are sub-groups that open as images. Wha
 are done, is the ledger's.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, UnetBatchError
 from unet_batch.store.checksum import checksum
+from unet_batch.store.creation import Creation, remove
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node, refuse_occupied, write_group
 from unet_batch.store.io_errors import is_local
 from unet_batch.store.labels import levels_of, register, source_of, unregister
 from unet_batch.store.layer import Layer
-from unet_batch.store.ledger import FOLDER
-from unet_batch.store.lock import DriverLock
 from unet_batch.store.masks_layout import LABELS, MasksLayout
 from unet_batch.tiling.box import Box
 
@@ -61,25 +59,30 @@ class Masks:
             StoreBusyError: another driver is creating it.
         """
         where = str(path)
+        if not locked and is_local(where):
+            with Creation.begin(where) as new:
+                try:
+                    return cls.create(where, layout, attributes, locked=True)
+                except BaseException:
+                    new.discard()
+                    with suppress(UnetBatchError, OSError):
+                        unregister(Path(where))
+                    raise
         refuse_occupied(where)
         source = source_of(where, layout)
         if source is not None and layout.levels is None:
             layout = replace(layout, levels=levels_of(where))
-        lockable = is_local(where) and not locked
-        with DriverLock.acquire(Path(where) / FOLDER / "lock") if lockable else nullcontext():
-            refuse_occupied(where)
-            try:
-                _fill(where, layout, attributes, source)
-            except BaseException:
-                cls.discard(where)
-                raise
+        _fill(where, layout, attributes, source)
         return cls.open(where, writable=True)
 
     @staticmethod
     def discard(path: str | Path) -> None:
-        """Remove a local store and its registration: for a driver that fails before its first block."""
+        """Remove a local store and its registration: for a driver that fails before its first block.
+
+        It made the store and holds its lock.
+        """
         if is_local(str(path)):
-            shutil.rmtree(path, ignore_errors=True)
+            remove(Path(path))
             with suppress(UnetBatchError, OSError):
                 unregister(Path(path))
 

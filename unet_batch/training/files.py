@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_batch.atomic import atomic_write, sweep
-from unet_batch.store.io_errors import writing
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,7 @@ class RunFolder:
             OutputError: it cannot be written.
             StoreBusyError: another run writes it.
         """
-        with writing(str(self.root)):
-            self.root.mkdir(parents=True, exist_ok=True)
-        lock = DriverLock.acquire(self.root / ".run" / "lock")
+        lock = OutputLock.inside(self.root / ".run")
         try:
             sweep(self.root)
             yield

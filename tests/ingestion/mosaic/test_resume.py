@@ -80,7 +80,10 @@ def test_killed_before_the_ledger_was_there(world, tmp_path):
     paths, hashes = world
     out = tmp_path / "out.zarr"
     ingest_mosaic(paths, out, SERIAL, hooks=stopper(0)[0])
-    (out / "ledger" / "zarr.json").unlink()
+    for name in ("zarr.json", "journal.jsonl"):
+        (out / "ledger" / name).unlink(missing_ok=True)
+    for array in ("status", "checksum", "seconds", "counts"):
+        shutil.rmtree(out / "ledger" / array)
     ingest_mosaic(paths, out, SERIAL)
     assert shard_hashes(out) == hashes
 

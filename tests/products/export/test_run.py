@@ -6,10 +6,17 @@ from itertools import pairwise
 
 import pytest
 
-from tests.cli.program import call
+from tests.cli.program import call, listing
 from tests.products.export.stores import UTM, blobs, store_masks
 from unet_batch.engine.progress import Hooks
-from unet_batch.errors import DamageError, InputError, MissingError, OutputError, UnetBatchError
+from unet_batch.errors import (
+    DamageError,
+    InputError,
+    MissingError,
+    OutputError,
+    PlanMismatchError,
+    UnetBatchError,
+)
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.raster import product as raster_product
 from unet_batch.products.export.run import export
@@ -75,21 +82,50 @@ def test_workers_give_the_same_bytes(tmp_path, masks, name):
     assert content(tmp_path / name) == serial
 
 
-def test_other_settings_begin_anew(tmp_path, masks):
+def test_another_request_is_refused_with_what_differs_or_begins_anew_when_asked(tmp_path, masks):
     hooks, _ = after(3)
     export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks)
-    hooks, seen = after(10**6)
+    pieces = {file: file.read_bytes() for file in tmp_path.rglob("*.partial/**/*") if file.is_file()}
     other = CONFIG.model_copy(update={"connectivity": 8})
-    assert len(seen) == 0
+    with pytest.raises(PlanMismatchError, match=r"other connectivity \(connectivity: 4, now 8\).*--over"):
+        export(masks, tmp_path / "m.geojson", other)
+    assert {file: file.read_bytes() for file in pieces} == pieces
+    hooks, seen = after(10**6)
+    other = other.model_copy(update={"overwrite": True})
     assert export(masks, tmp_path / "m.geojson", other, hooks=hooks).blocks == len(seen)
 
 
-def test_a_changed_mask_begins_anew(tmp_path, masks):
+def test_pieces_of_a_changed_mask_are_not_used(tmp_path, masks):
     hooks, _ = after(3)
     export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks)
     Masks.open(masks).stamp({"repaired": 1})
+    with pytest.raises(PlanMismatchError, match="other masks_state"):
+        export(masks, tmp_path / "m.geojson", CONFIG)
     hooks, seen = after(10**6)
-    assert export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks).blocks == len(seen)
+    anew = CONFIG.model_copy(update={"overwrite": True})
+    assert export(masks, tmp_path / "m.geojson", anew, hooks=hooks).blocks == len(seen)
+
+
+@pytest.mark.parametrize("content", ["letter.txt", "ledger/zarr.json"])
+def test_what_only_bears_the_name_of_a_work_folder_stays(tmp_path, masks, content):
+    file = tmp_path / "m.tif.partial" / content
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(OutputError, match="in the way"):
+        export(masks, tmp_path / "m.tif", CONFIG.model_copy(update={"overwrite": True}))
+    assert file.read_text() == "mine"
+
+
+def test_neither_masks_nor_other_folders_are_overwritten(tmp_path, masks):
+    before = listing(masks)
+    for kind in ("parts", "cog"):
+        with pytest.raises(OutputError, match="other things"):
+            export(masks, masks, CONFIG.model_copy(update={"overwrite": True, "kind": kind}))
+    assert listing(masks) == before
+    (tmp_path / "m.geojson.aux.xml").write_text("mine")
+    with pytest.raises(OutputError, match="left of another file"):
+        export(masks, tmp_path / "m.geojson", CONFIG)
+    assert (tmp_path / "m.geojson.aux.xml").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["m.tif", "m.ome.tif", "m.gpkg"])
@@ -148,6 +184,9 @@ def test_an_output_that_is_there_is_kept(tmp_path, masks):
 def test_parts_are_overwritten_whole(tmp_path, masks):
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "old.tif").write_text("old")
+    with pytest.raises(OutputError, match="other things"):  # such a folder may be anyone's
+        export(masks, tmp_path / "parts", CONFIG.model_copy(update={"overwrite": True}))
+    (tmp_path / "parts" / "mask.vrt").write_text("old")
     export(masks, tmp_path / "parts", CONFIG.model_copy(update={"overwrite": True}))
     assert not (tmp_path / "parts" / "old.tif").exists()
 

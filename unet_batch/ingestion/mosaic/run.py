@@ -1,7 +1,6 @@
 """Scenes -> one image: the whole story of a mosaic, new or resumed."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.engine.worker_pool import WorkerPool, worker_pool
-from unet_batch.errors import InputError, MissingError, PlanMismatchError, StoreBusyError, UnetBatchError
+from unet_batch.errors import InputError, MissingError, PlanMismatchError, UnetBatchError
 from unet_batch.ingestion.layout import COUNT
 from unet_batch.ingestion.mosaic.block import MosaicWork
 from unet_batch.ingestion.mosaic.config import MosaicConfig
@@ -21,13 +20,13 @@ from unet_batch.ingestion.mosaic.listing import list_scenes
 from unet_batch.ingestion.mosaic.plan import MosaicPlan
 from unet_batch.ingestion.mosaic.planning import Planned, make_plan
 from unet_batch.schedule.events import Event
+from unet_batch.store.creation import Creation
 from unet_batch.store.georef import GeoReference
-from unet_batch.store.group import refuse_occupied
 from unet_batch.store.image_writer import ImageWriter
 from unet_batch.store.io_errors import is_local, writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import FOLDER, Ledger
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 
 DAMAGED = Path(FOLDER) / "damaged.log"
 _FEW_BLOCKS, _MOST_WORKERS = 4, 8
@@ -108,21 +107,18 @@ class _Mosaic:
 
     def begin(self) -> None:
         """A store that is not there yet."""
-        refuse_occupied(self.out)
-        try:
-            with DriverLock.acquire(Path(self.out) / FOLDER / "lock"):
-                refuse_occupied(self.out)
+        with Creation.begin(self.out) as creation:
+            try:
                 ImageWriter.create(self.out, self.plan.image_layout)
                 if self.plan.count:
                     ImageWriter.create(f"{self.out}/{COUNT}", self.plan.count_layout)
                 self.plan.write(self.out)
-            with self._new_ledger() as ledger:
-                self._compute(ledger, retry_failed=False)
-        except UnetBatchError as error:
-            # Nothing to resume. A busy store is another driver's.
-            if not self.run.record.blocks and not isinstance(error, StoreBusyError):
-                shutil.rmtree(self.out, ignore_errors=True)
-            raise
+                with self._new_ledger(creation.lock) as ledger:
+                    self._compute(ledger, retry_failed=False)
+            except UnetBatchError:
+                if not self.run.record.blocks:  # nothing to resume
+                    creation.discard()
+                raise
 
     def resume(self, stored: MosaicPlan, *, retry_failed: bool) -> None:
         """A store that an earlier run began; refused where the plan differs."""
@@ -192,8 +188,8 @@ class _Mosaic:
                 self.run.tell(f"dashboard: {crew.dashboard}")
             yield crew
 
-    def _new_ledger(self) -> Ledger:
-        ledger = Ledger.create(self.out, self.plan.grid.counts, classes=1)
+    def _new_ledger(self, lock: OutputLock | None = None) -> Ledger:
+        ledger = Ledger.create(self.out, self.plan.grid.counts, 1, lock=lock)
         ledger.record_all(~blocks_with_scenes(self.plan), Status.SKIPPED)
         return ledger
 

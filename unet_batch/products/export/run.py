@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import unet_batch
-from unet_batch.atomic import atomic_write, publish
+from unet_batch.atomic import atomic_write
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.errors import OutputError
@@ -17,13 +17,15 @@ from unet_batch.products.export.config import ExportConfig, Kind
 from unet_batch.products.export.image_view import ImageView
 from unet_batch.products.export.kinds import kind_of
 from unet_batch.products.export.product import Joined, Product
+from unet_batch.products.export.raster.parts import VRT
 from unet_batch.products.export.raster.product import Raster
 from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.vector.product import Polygons
 from unet_batch.products.export.view import View
 from unet_batch.products.export.workplace import Workplace
-from unet_batch.store.group import read_node
+from unet_batch.store.group import MARK, read_node
 from unet_batch.store.io_errors import writing
+from unet_batch.store.output import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +71,19 @@ def export(
     """
     began, config = time.perf_counter(), config or ExportConfig()
     kind, out = kind_of(str(out), config), Path(out)
-    _refuse(out, overwrite=config.overwrite)
+    _refuse(out, kind, overwrite=config.overwrite)
     view, product = _opened(str(masks), kind, config)
-    with crew(config, view.planes * view.shape[0] * view.shape[1]) as workers:
-        place = Workplace.open(out, _request(view, kind, config))  # not before there are workers
-        passes = product.passes(place.folder)
-        finished = place.run(passes, workers.execute, hooks)
-    summary = ExportSummary(str(out), kind, False, sum(len(one.grid) for one in passes), None, 0, 0.0)
-    if finished:
-        joined = _publish(product, place, out, kind, hooks)
-        summary = replace(summary, finished=True, features=joined.features, bytes=_size(out))
+    with Output.held(out) as output:
+        _refuse(out, kind, overwrite=config.overwrite)
+        with crew(config, view.planes * view.shape[0] * view.shape[1]) as workers:
+            request = _request(view, kind, config)
+            place = Workplace.open(out, request, overwrite=config.overwrite)  # not before there are workers
+            passes = product.passes(place.folder)
+            finished = place.run(passes, workers.execute, hooks)
+        summary = ExportSummary(str(out), kind, False, sum(len(one.grid) for one in passes), None, 0, 0.0)
+        if finished:
+            joined = _publish(product, place, output, kind, hooks)
+            summary = replace(summary, finished=True, features=joined.features, bytes=_size(out))
     return replace(summary, seconds=time.perf_counter() - began)
 
 
@@ -97,8 +102,9 @@ def _is_image(store: str) -> bool:
     return Path(store).exists() and "masks" not in read_node(store, store)[1]
 
 
-def _publish(product: Product, place: Workplace, out: Path, kind: str, hooks: Hooks) -> Joined:
+def _publish(product: Product, place: Workplace, output: Output, kind: str, hooks: Hooks) -> Joined:
     """The output, made in the work folder and renamed into its place when it is whole."""
+    out = output.path
     target, began = place.folder / f"whole.{kind}", time.perf_counter()
 
     def tell(done: int, total: int) -> None:
@@ -109,13 +115,13 @@ def _publish(product: Product, place: Workplace, out: Path, kind: str, hooks: Ho
         if target.exists():  # a kill while joining
             shutil.rmtree(target) if target.is_dir() else target.unlink()
         joined = product.join(place.folder, target, tell)
-        if out.is_dir():
-            shutil.rmtree(out)
-        sidecar = out.with_name(f"{out.name}.aux.xml")
-        sidecar.unlink(missing_ok=True)
+        output.require_unchanged()
+        sidecar = _sidecar(out)
         if joined.sidecar:
             atomic_write(sidecar, joined.sidecar)
-        publish(target, out)
+        else:
+            sidecar.unlink(missing_ok=True)
+        output.publish(target)
     place.discard()
     return joined
 
@@ -124,11 +130,30 @@ def _layer(kind: str, config: ExportConfig) -> str:
     return config.layer if kind in {"cog", "parts", "ome-tiff"} else "labels"
 
 
-def _refuse(out: Path, *, overwrite: bool) -> None:
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; choose another output, remove it or give --overwrite")
+def _refuse(out: Path, kind: str, *, overwrite: bool) -> None:
+    if not overwrite:
+        if out.exists():
+            raise OutputError(f"{out}: exists already; choose another output, remove it or give --overwrite")
+        if _sidecar(out).exists() and not out.with_name(f"{out.name}.partial").exists():
+            raise OutputError(
+                f"{_sidecar(out)}: left of another file; remove it, give --overwrite or choose another output"
+            )
+    elif out.is_dir() and not (kind == "parts" and _are_parts(out)):
+        raise OutputError(f"{out}: a folder with other things in it is not replaced; choose another output")
     if not out.absolute().parent.is_dir():
         raise OutputError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
+
+
+def _sidecar(out: Path) -> Path:
+    """Where GDAL looks for more about ``out``."""
+    return out.with_name(f"{out.name}.aux.xml")
+
+
+def _are_parts(folder: Path) -> bool:
+    """Whether a folder is what an export of parts left, or empty; any other is not ours to replace."""
+    entries = list(folder.iterdir())
+    known = all(entry.is_file() and entry.name.endswith((".tif", VRT, ".aux.xml", MARK)) for entry in entries)
+    return not entries or (known and (folder / VRT).exists())
 
 
 def _request(view: Source, kind: str, config: ExportConfig) -> dict[str, Any]:
@@ -138,10 +163,10 @@ def _request(view: Source, kind: str, config: ExportConfig) -> dict[str, Any]:
         digest.update(file.read_bytes() if file.exists() else b"")
     elsewhere = {*ExecutionConfig.model_fields, "overwrite"}
     return {
+        **config.model_dump(mode="json", exclude=elsewhere),
         "masks": str(store.resolve()),
-        "state": digest.hexdigest(),
+        "masks_state": digest.hexdigest(),
         "kind": kind,
-        "settings": config.model_dump(mode="json", exclude=elsewhere),
         "version": unet_batch.__version__,
     }
 

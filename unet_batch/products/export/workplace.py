@@ -1,27 +1,23 @@
 """Workplace: the folder beside an output where its pieces wait until all are there.
 
-It belongs to one request; what another request left is removed. An export that was killed goes on in it.
+It belongs to one request. An export that was killed goes on in it.
 """
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unet_batch.atomic import atomic_write
 from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.engine.run import Run, open_blocks
-from unet_batch.errors import DamageError, MissingError, OutputError
+from unet_batch.errors import DamageError, MissingError
+from unet_batch.products.unfinished import begin
 from unet_batch.schedule.events import Event, Executor, Work
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.tiling import BlockGrid
-
-_REQUEST = "request.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +36,9 @@ class Workplace:
     folder: Path
 
     @classmethod
-    def open(cls, out: Path, request: Mapping[str, Any]) -> "Workplace":
-        """The folder beside ``out``, begun anew unless the same request left it."""
-        folder = out.with_name(f"{out.name}.partial")
-        text = json.dumps(request, sort_keys=True, default=str)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        with writing(str(folder)):
-            if folder.is_dir() and _left_by(folder) != digest:
-                shutil.rmtree(folder)
-            elif folder.exists() and not folder.is_dir():
-                raise OutputError(f"{folder}: a file is in the way; remove it")
-            folder.mkdir(exist_ok=True)
-            atomic_write(folder / _REQUEST, json.dumps({"digest": digest, "request": json.loads(text)}))
-        return cls(folder)
+    def open(cls, out: Path, request: Mapping[str, Any], *, overwrite: bool) -> "Workplace":
+        """The folder beside ``out``, which the caller holds; another request's is refused or begun anew."""
+        return cls(begin(out, request, overwrite=overwrite)[0])
 
     def run(self, passes: Sequence[Pass], execute: Executor, hooks: Hooks) -> bool:
         """Do what is left of all passes, one after the other; False where the caller stopped it.
@@ -115,14 +101,6 @@ class _Counter:
             progress.message,
         )
         self.hooks.observe(event, self.last)
-
-
-def _left_by(folder: Path) -> str | None:
-    try:
-        values = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
-        return str(values["digest"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _ledger(folder: Path, grid: BlockGrid) -> Ledger:

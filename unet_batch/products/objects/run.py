@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from unet_batch.atomic import publish
 from unet_batch.engine.progress import Hooks
 from unet_batch.engine.run import Run, open_blocks
 from unet_batch.engine.worker_pool import WorkerPool
@@ -28,6 +27,7 @@ from unet_batch.products.unfinished import Unfinished, check_output, discard, ha
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.masks import Masks
+from unet_batch.store.output import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,16 @@ def objects(
     beside = None if image is None else open_beside(image, opened)
     plan = make_plan(opened, beside, settings)
     job = _Job(opened, beside, Path(out), None if labels is None else ObjectStore(Path(labels), plan), plan)
-    if (found := job.done_before()) is not None:
-        discard(job.out)  # a kill may have left it
-        Run(str(out), hooks).tell("nothing to do: the objects are there")
-        return found
-    job.check_outputs()
-    with unfinished(job.out, plan, plan.grid.counts) as work, crew(settings, prod(plan.shape)) as workers:
-        return job.run(work, workers, hooks)
+    if job.done_before() is None:
+        job.check_outputs()
+    with Output.held(job.out) as output:
+        if (found := job.done_before()) is not None:
+            discard(job.out, plan)  # a kill may have left it
+            Run(str(out), hooks).tell("nothing to do: the objects are there")
+            return found
+        job.check_outputs()
+        with unfinished(job.out, plan, plan.grid.counts) as work, crew(settings, prod(plan.shape)) as workers:
+            return job.run(work, output, workers, hooks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class _Job:
         if self.store is not None:
             self.store.check()
 
-    def run(self, work: Unfinished, workers: WorkerPool, hooks: Hooks) -> Objects:
+    def run(self, work: Unfinished, output: Output, workers: WorkerPool, hooks: Hooks) -> Objects:
         """Find, join, write."""
         run = Run(str(work.folder), hooks)
         left = open_blocks(self.plan.grid, work.ledger, retry_failed=True)
@@ -126,7 +129,7 @@ class _Job:
             numbers = work.parts("numbers").folder
             if not self.store.fill(self.masks.path, numbers, blocks, workers.execute, hooks):
                 return self._result({}, finished=False)
-        publish(table, self.out)
+        output.publish(table)
         return self._result(counts)
 
     def _find(self, work: Unfinished) -> FindWork:

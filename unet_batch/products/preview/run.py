@@ -12,6 +12,7 @@ from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.products.preview.frame import framed
 from unet_batch.products.preview.scene import Scene
 from unet_batch.products.unfinished import check_output
+from unet_batch.store.lock import OutputLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,6 @@ def preview(
     if settings.frame:
         size, unit = scene.scale()
         result = framed(result, scene.extent[1] * size, unit, picture.legend(scene))
-    with atomic_file(path) as file:
+    with OutputLock.beside(path), atomic_file(path) as file:
         result.save(file, format="png")
     return Preview(str(path), result.width, result.height, factor)

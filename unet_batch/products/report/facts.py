@@ -17,7 +17,7 @@ from unet_batch.products.scale import Scale
 from unet_batch.store.arrays import open_array
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import FOLDER, Ledger, Totals
-from unet_batch.store.lock import DriverLock
+from unet_batch.store.lock import OutputLock
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
 
@@ -63,7 +63,7 @@ class Facts:
         if masks.layout.kind == "instances":
             raise InputError(f"{path}: holds objects; give the masks that they were found in")
         ledger = Ledger.open(path)
-        totals, running = ledger.totals(), DriverLock.held(Path(path) / FOLDER / "lock")
+        totals, running = ledger.totals(), OutputLock.held(Path(path) / FOLDER / "lock")
         blocks = {status.name.lower(): count for status, count in totals.blocks.items()}
         now = history.current(str(path)) if running else None
         return cls(

@@ -9,6 +9,7 @@ from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.facts import Facts
 from unet_batch.products.report.page import page
 from unet_batch.products.unfinished import check_output
+from unet_batch.store.lock import OutputLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,5 +40,6 @@ def report(masks: str | Path, out: str | Path, config: ReportConfig | None = Non
     facts = Facts.gather(masks)
     title = settings.title or Path(facts.masks.path).absolute().name
     text = page(facts, title, list(pictures.shown(facts, settings)), pictures.legend(facts))
-    atomic_write(path, text)
+    with OutputLock.beside(path):
+        atomic_write(path, text)
     return Report(str(path), facts.state, len(text.encode()))

@@ -23,6 +23,9 @@ from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
+from unet_batch.store.output import Output
+
+SUFFIXES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,18 @@ def stats(
     """
     settings, opened, path = config or StatsConfig(), open_classes(masks), Path(out)
     plan = _plan(opened, settings, zones, reference)
-    check_output(path, (".csv", ".parquet"))
+    check_output(path, SUFFIXES)
     counted = None if zones or reference else _from_ledger(opened, plan)
-    if counted is not None:
-        return _written(opened, plan, path, counted)
-    work = CountWork(plan, str(masks), _text(reference), _text(zones), "")
-    polygons = work.tools.zones
+    with Output.held(path) as output:
+        check_output(path, SUFFIXES)
+        if counted is not None:
+            return _written(opened, plan, output, counted)
+        work = CountWork(plan, str(masks), _text(reference), _text(zones), "")
+        return _by_blocks(opened, settings, work, output, hooks)
+
+
+def _by_blocks(masks: Masks, settings: StatsConfig, work: CountWork, output: Output, hooks: Hooks) -> Stats:
+    plan, polygons, path = work.plan, work.tools.zones, output.path
     with unfinished(path, plan, plan.grid.counts) as job, crew(settings, prod(plan.shape)) as workers:
         work = replace(work, parts=job.parts("found").folder)
         left = open_blocks(plan.grid, job.ledger, retry_failed=True)
@@ -74,7 +83,7 @@ def stats(
         if not job.whole:
             return Stats(str(path), [], finished=False)
         counted = _summed(plan, job, None if polygons is None else polygons.names)
-        return _written(opened, plan, path, counted)
+        return _written(masks, plan, output, counted)
 
 
 def _plan(
@@ -126,11 +135,12 @@ def _summed(plan: StatsPlan, job: Unfinished, names: tuple[str, ...] | None) -> 
     return Counted(names, counts, sizes)
 
 
-def _written(masks: Masks, plan: StatsPlan, out: Path, counted: Counted) -> Stats:
+def _written(masks: Masks, plan: StatsPlan, output: Output, counted: Counted) -> Stats:
     dims = masks.layout.dims
     found = rows(plan, counted, dims, Scale.of(masks).unit_of(dims))
-    write(out, found)
-    return Stats(str(out), found, finished=True)
+    output.require_unchanged()
+    write(output.path, found)
+    return Stats(str(output.path), found, finished=True)
 
 
 def _content(path: Path) -> str:
