@@ -88,7 +88,7 @@ class MaskStore:
 
     def check(self) -> None:
         """Refuse a place that holds something else than a mask store."""
-        if (self.folder / "zarr.json").exists():
+        if self.stored_plan() is not None:  # no other store may get a ledger's lock
             return
         refuse_occupied(self.path)
         in_labels = self.folder.parent.name == "labels" and self.folder.parent.parent.is_dir()
