@@ -114,3 +114,28 @@ def test_an_axis_without_a_name_is_noted(tmp_path):
     reader = facts(tmp_path / "a.tif", STACK, photometric="minisblack", compression="zstd")
     assert reader.axes == "tzyx"
     assert len(reader.notes) == 2
+
+
+def series(path):
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for shape in ((16, 16), (3, 60, 50), (60, 50)):
+            file.write(np.zeros(shape, np.uint8), photometric="minisblack", tile=(16, 16))
+    return path
+
+
+def test_the_largest_series_is_read_and_the_others_are_named(tmp_path):
+    path = series(tmp_path / "a.ome.tif")
+    reader = facts(path)
+    assert (reader.shape[-2:], reader.channels * len(reader.shape)) == ((60, 50), 6)
+    assert (
+        reader.notes[0] == "of 3 series 1 (3 x 60 x 50) is read, not 0 (16 x 16), 2 (60 x 50); see --series"
+    )
+    with open_reader(path, ReadConfig(series=0)) as chosen:
+        assert (chosen.shape, chosen.notes) == ((16, 16), ())
+
+
+def test_only_some_of_many_series_are_named(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for _ in range(12):
+            file.write(GREY)
+    assert facts(tmp_path / "a.ome.tif").notes[0].endswith("8 (70 x 53) and 3 more; see --series")

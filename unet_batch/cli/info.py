@@ -10,14 +10,15 @@ from unet_batch.cli import options
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @options.axes
+@options.series
 @options.as_json
-def command(path: Path, axes: str | None, as_json: bool) -> None:
+def command(path: Path, axes: str | None, series: int | None, as_json: bool) -> None:
     """Print what the image at PATH (a foreign file or Zarr) is, without reading its pixels."""
     from unet_batch.config import validate  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.ingestion.config import IngestConfig  # noqa: PLC0415
+    from unet_batch.formats.config import ReadConfig  # noqa: PLC0415
     from unet_batch.ingestion.info import info  # noqa: PLC0415
 
-    found = info(path, validate(IngestConfig, {"axes": axes}, where="--axes"))
+    found = info(path, validate(ReadConfig, {"axes": axes, "series": series}, where="--axes"))
     if as_json:
         options.echo_json(found)
         return

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
+@options.stored_axes
+@options.series
 @block_verb("ingest", without=("scheduler",))
-def command(source: str, out: Path, blocks: BlockCall) -> None:
+def command(source: str, out: Path, axes: str | None, series: int | None, blocks: BlockCall) -> None:
     """Read SOURCE (TIFF, GeoTIFF, OME-TIFF, SVS, PNG, JPEG, .npy) and write the OME-Zarr image OUT."""
     from unet_batch.ingestion.config import IngestConfig  # noqa: PLC0415 - imported when it runs
     from unet_batch.ingestion.run import ingest  # noqa: PLC0415
 
-    config = blocks.config(IngestConfig)
+    given = {"axes": axes, "series": series}
+    config = blocks.config(
+        IngestConfig, *(f"{key}={value}" for key, value in given.items() if value is not None)
+    )
     with blocks.counter() as progress:
         summary = ingest(source, out, config, progress=progress)
     blocks.show("summary", summary.to_json(), lambda: _show(summary))

@@ -12,6 +12,12 @@ CallT = TypeVar("CallT", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 axes = click.option("--axes", metavar="LETTERS", help="Axes of a plain Zarr array, e.g. zyx or cyx.")
+stored_axes = click.option(
+    "--axes", metavar="LETTERS", help="Axes of the file as they are stored, e.g. zyx or yxc."
+)
+series = click.option(
+    "--series", metavar="N", type=click.IntRange(0), help="Which image of a file; default: the largest."
+)
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress.")
 json_lines = click.option(
     "--json-lines", is_flag=True, help="Progress as JSON lines on stdout, for batch logs."

@@ -17,14 +17,14 @@ class ReadConfig(Config):
 
     axes: str | None = None
     """Letters of the file's own axes in stored order, of t c z y x; overrides what the file says."""
-    series: NonNegativeInt = 0
-    """Which image of a file that holds several."""
+    series: NonNegativeInt | None = None
+    """Which image of a file that holds several; None: the largest."""
     level: NonNegativeInt = 0
     """Which level of a pyramidal file becomes full resolution."""
     channels: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
     """Channels to keep, in this order."""
     georeference: bool = True
-    """Whether the place on the earth that a GeoTIFF states is kept."""
+    """Whether the place on the earth is kept, from the file or .aux.xml, .prj and world files beside it."""
     crs: str | None = None
     """CRS of a raster, such as EPSG:32633; overrides what the file says."""
     nodata: float | None = None

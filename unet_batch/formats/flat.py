@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError
 from unet_batch.formats.config import ReadConfig
-from unet_batch.formats.reader import ArrangedReader, Facts, default_axes
+from unet_batch.formats.reader import ArrangedReader, Facts, default_axes, require_single
 from unet_batch.tiling.box import Box
 
 
@@ -50,6 +50,7 @@ class FlatFile:
 
 def open_numpy(path: Path, config: ReadConfig) -> ArrangedReader:
     """The array of a .npy file; axes are needed beyond two dimensions (yx)."""
+    require_single(str(path), config)
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -64,5 +65,5 @@ def open_numpy(path: Path, config: ReadConfig) -> ArrangedReader:
     if any(n < 0 for n in shape):
         raise FormatError(f"{path}: its header says shape {shape}; save the array again")
     array = FlatFile(path, offset, tuple(shape), dtype, "F" if fortran else "C")
-    axes = default_axes(str(path), len(array.shape), config.axes)
+    axes = default_axes(str(path), array.shape, config.axes)
     return ArrangedReader(str(path), array, Facts("NumPy", axes), config.channels)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unet_batch.extras import has, missing
 from unet_batch.formats.config import ReadConfig
-from unet_batch.formats.projection import crs_of, crs_text
+from unet_batch.formats.projection import crs_of, crs_text, map_unit
 from unet_batch.formats.raster import (
     OpenFiles,
     RasterFacts,
@@ -40,14 +40,60 @@ def open_placed(path: Path, config: ReadConfig) -> Reader:
     """A TIFF through GDAL where it says where it lies, else through tifffile."""
     from unet_batch.formats.tiff import open_tiff  # noqa: PLC0415 - a decoder only when needed
 
-    wanted = config.georeference and config.axes is None and not config.series
-    if not wanted or not (config.crs or has_geo_tags(path)):
-        return open_tiff(path, config)
-    if has("rasterio"):
-        return open_geotiff(path, config)
+    note = ""
+    if config.georeference and (has_geo_tags(path) or has_side_files(path)):
+        if config.axes is not None or config.series:
+            note = "its place on the earth is left out, as `axes` or `series` is given"
+        elif not has("rasterio"):
+            note = f"left out: {missing('rasterio', 'geo', 'its place on the earth')}"
+        elif has_geo_tags(path) or placed_facts(path, config) is not None:
+            return open_geotiff(path, config)
     reader = open_tiff(path, config)
-    reader.notes += (f"left out: {missing('rasterio', 'geo', 'its place on the earth')}",)
+    reader.notes += (note,) if note else _unused_crs(config)
     return reader
+
+
+def has_side_files(path: Path) -> bool:
+    """Whether files lie beside a raster that may say where it lies."""
+    kind = path.suffix[1:]
+    worlds = (f"{kind[:1]}{kind[-1:]}w", f"{kind}w", "wld")
+    beside = [path.with_name(f"{path.name}.aux.xml"), *(path.with_suffix(f".{world}") for world in worlds)]
+    return any(one.exists() or one.with_suffix(one.suffix.upper()).exists() for one in beside)
+
+
+def placed_facts(path: Path, config: ReadConfig) -> RasterFacts | None:
+    """What GDAL says of a file that has a place, by itself or by files beside it; None without a place."""
+    with opened(str(path)) as dataset, raster_errors(str(path)):
+        facts = facts_of(str(path), dataset)
+    return None if facts.transform is None else _with_crs(facts, config)
+
+
+def beside(path: Path, config: ReadConfig) -> Facts:
+    """What files beside a picture say of its place: georef, pixel size and unit of these Facts, and notes."""
+    facts = Facts("raster", "yx", notes=_unused_crs(config))
+    if not config.georeference or not has_side_files(path):
+        return facts
+    if not has("rasterio"):
+        return replace(facts, notes=(f"left out: {missing('rasterio', 'geo', 'its place on the earth')}",))
+    found = placed_facts(path, config)
+    if found is None:
+        return facts
+    if found.georef is None:
+        return replace(facts, notes=_notes(replace(found, masked=False)))
+    size = found.georef.pixel_size
+    return replace(facts, georef=found.georef, pixel_size=size, unit=found.unit, notes=())
+
+
+def _with_crs(facts: RasterFacts, config: ReadConfig) -> RasterFacts:
+    if config.crs is None:
+        return facts
+    crs = crs_of(config.crs, "crs")
+    return replace(facts, crs=crs_text(crs), unit=map_unit(crs))
+
+
+def _unused_crs(config: ReadConfig) -> tuple[str, ...]:
+    unused = config.crs is not None and config.georeference
+    return ("`crs` has no effect: nothing says where the image lies in it",) if unused else ()
 
 
 def open_geotiff(path: str | Path, config: ReadConfig) -> ArrangedReader:
@@ -60,8 +106,7 @@ def open_geotiff(path: str | Path, config: ReadConfig) -> ArrangedReader:
     where = str(path)
     with opened(where, config.level) as dataset, raster_errors(where):
         facts = facts_of(where, dataset)
-    if config.crs is not None:
-        facts = replace(facts, crs=crs_text(crs_of(config.crs, "crs")))
+    facts = _with_crs(facts, config)
     pixels = _Raster(facts, config.level)
     georef = facts.georef
     return ArrangedReader(
@@ -75,7 +120,7 @@ def open_geotiff(path: str | Path, config: ReadConfig) -> ArrangedReader:
             unit=facts.unit,
             nodata=facts.nodata,
             levels=facts.levels,
-            notes=_notes(facts),
+            notes=_notes(facts) + (_unused_crs(config) if facts.transform is None else ()),
             georef=georef,
             bands=facts.bands,
         ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,7 +14,8 @@ from PIL import Image as Pillow
 
 from unet_batch.errors import FormatError, InputError
 from unet_batch.formats.config import ReadConfig
-from unet_batch.formats.reader import ArrangedReader, Facts
+from unet_batch.formats.geotiff import beside
+from unet_batch.formats.reader import ArrangedReader, require_single
 from unet_batch.tiling.box import Box
 
 WHOLE_FILE_LIMIT = 2 * 2**30
@@ -47,6 +49,7 @@ def open_picture(path: Path, config: ReadConfig) -> ArrangedReader:
         FormatError: damaged, or larger decoded than WHOLE_FILE_LIMIT.
         InputError: axes that do not fit.
     """
+    require_single(str(path), config)
     with _no_bomb_limit(), Pillow.open(path, formats=("PNG", "JPEG")) as picture:
         mode = picture.mode
         _check_size(path, picture)
@@ -56,8 +59,11 @@ def open_picture(path: Path, config: ReadConfig) -> ArrangedReader:
     axes = "yx" if pixels.ndim == 2 else "yxc"
     if config.axes not in {None, axes}:
         raise InputError(f"{path}: its axes are {axes}, not {config.axes}; leave `axes` out")
+    place = beside(path, config)
     notes = ("palette indices are kept as pixel values",) if mode == "P" else ()
-    facts = Facts(kind, axes, channel_names=_NAMES.get(mode, ()), notes=notes)
+    facts = replace(
+        place, kind=kind, axes=axes, channel_names=_NAMES.get(mode, ()), notes=notes + place.notes
+    )
     return ArrangedReader(str(path), DecodedPicture(pixels), facts, config.channels)
 
 

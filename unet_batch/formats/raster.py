@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError, one_line
-from unet_batch.formats.projection import crs_text, map_unit, rasterio_for
+from unet_batch.formats.projection import crs_of, crs_text, map_unit, rasterio_for
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.tiling.box import Box
 
 if TYPE_CHECKING:
+    from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
 _OPEN_FILES = 64
@@ -133,19 +134,31 @@ def facts_of(path: str, dataset: "DatasetReader") -> RasterFacts:
     alpha = _alpha(dataset)
     overviews = len(dataset.overviews(1))
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    crs = dataset.crs or _crs_beside(path)
     return RasterFacts(
         path=path,
         shape=(dataset.height, dataset.width),
         dtype=dtype.name,
         bands=bands,
-        crs=crs_text(dataset.crs) if dataset.crs else None,
+        crs=crs_text(crs) if crs else None,
         transform=None if dataset.transform.is_identity else (a, b, c, d, e, f),
         nodata=_nodata(dataset, dtype),
         alpha=alpha,
         masked=alpha is not None or ("per_dataset" in masks and "nodata" not in masks),
-        unit=map_unit(dataset.crs),
+        unit=map_unit(crs),
         levels=1 + overviews,
     )
+
+
+def _crs_beside(path: str) -> "CRS | None":
+    """The CRS of the .prj file beside a raster, which GDAL leaves aside."""
+    if is_remote(path):
+        return None
+    for suffix in (".prj", ".PRJ"):
+        file = Path(path).with_suffix(suffix)
+        if file.is_file():
+            return crs_of(file.read_text("utf-8", errors="replace").strip(), str(file))
+    return None
 
 
 def read_bands(dataset: "DatasetReader", box: Box, bands: list[int]) -> NDArray[Any]:

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError
+from unet_batch.formats.config import ReadConfig
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.tiling.box import Box
 
 PLACE_AXES = "tzyx"
 OME_AXES = "tczyx"
+_COLOUR_SAMPLES = (3, 4)
 SAMPLES = "s"
 """Second channel axis: samples of a pixel (RGB) beside a true channel axis."""
 
@@ -223,18 +225,26 @@ class ArrangedReader:
         return region, None if picked == list(range(read)) else picked
 
 
-def default_axes(where: str, ndim: int, override: str | None) -> str:
+def require_single(where: str, config: ReadConfig) -> None:
+    """Raise an InputError where settings choose among images of a file that holds one."""
+    if config.series or config.level:
+        name = "series" if config.series else "level"
+        raise InputError(f"{where}: has one image without a pyramid; leave `{name}` out")
+
+
+def default_axes(where: str, shape: tuple[int, ...], override: str | None) -> str:
     """Axes of a file that names none: ``override``, or yx for two dimensions.
 
     Raises:
         InputError: more than two dimensions without ``override``, or an override of another length.
     """
-    axes = override if override is not None else "yx"
+    ndim, axes = len(shape), override if override is not None else "yx"
     if len(axes) == ndim and ndim >= 2:
         return axes
     if override is None:
+        likely = "yxc" if ndim == 3 and shape[-1] in _COLOUR_SAMPLES else "tczyx"[-ndim:]
         raise InputError(
-            f"{where}: has {ndim} dimensions without names; name them, such as --axes {'tczyx'[-ndim:]}"
+            f"{where}: has {ndim} dimensions {shape} without names; name them, such as --axes {likely}"
         )
     raise InputError(
         f"{where}: has {ndim} dimensions, but axes {override!r} names {len(override)}; name each once"

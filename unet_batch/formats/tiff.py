@@ -1,6 +1,7 @@
 """TIFF and what is built on it: BigTIFF, OME-TIFF, ImageJ, Aperio SVS, pyramids. No georeferencing."""
 
 import logging
+from math import prod
 from pathlib import Path
 
 import tifffile
@@ -16,6 +17,7 @@ from unet_batch.formats.tiff_facts import channel_names, kind_of, nodata_of, pix
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 logging.getLogger("tifffile").propagate = False
 
+_NAMED = 8
 _LETTERS = {"T": "t", "C": "c", "Z": "z", "Y": "y", "X": "x", "S": SAMPLES}
 
 
@@ -35,38 +37,54 @@ def open_tiff(path: Path, config: ReadConfig) -> ArrangedReader:
 
 
 def _open(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> ArrangedReader:
-    series = _pick_series(path, file, config)
+    number, chosen = _pick_series(path, file, config)
+    series = file.series[number]
     base, level = series, _pick_level(path, series, config)
     segmented = SegmentedTiff(path, level, config.cache_mb * 2**20)
     array, letters = _stored(path, level, segmented)
     axes, notes = _name_axes(path, letters, array.shape, config)
-    found = pixel_size_of(file, base, config.series)
+    found = pixel_size_of(file, base, number)
     factor = {a: n / m for a, n, m in zip("yx", _plane(base), _plane(level), strict=True)}
     facts = Facts(
         kind=kind_of(file, base),
         axes=axes,
-        channel_names=channel_names(file, base, config.series, axes),
+        channel_names=channel_names(file, base, number, axes),
         pixel_size={a: s * factor.get(a, 1.0) for a, s in found.sizes.items()},
         unit=found.unit,
         nodata=nodata_of(level.keyframe),
         levels=len(base.levels),
-        notes=notes + found.notes + _palette_note(level) + _cache_note(segmented, array, config),
+        notes=chosen + notes + found.notes + _palette_note(level) + _cache_note(segmented, array, config),
     )
     if array is not segmented:
         segmented.close()
     return ArrangedReader(str(path), array, facts, config.channels)
 
 
-def _pick_series(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> tifffile.TiffPageSeries:
+def _pick_series(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> tuple[int, tuple[str, ...]]:
+    """Number of the series to read, and a note on the others where nobody chose."""
     count = len(file.series)
     if count == 0:
         raise FormatError(f"{path}: holds no image that can be read; check how it was written")
-    if config.series >= count:
-        raise InputError(f"{path}: has series 0 to {count - 1}, no series {config.series}; mend `series`")
-    series = file.series[config.series]
+    notes: tuple[str, ...] = ()
+    number = config.series
+    if number is None:
+        number = max(range(count), key=lambda n: (prod(file.series[n].shape), -n))
+        notes = _others_note(file, number)
+    if number >= count:
+        raise InputError(f"{path}: has series 0 to {count - 1}, no series {number}; mend `series`")
+    series = file.series[number]
     if 0 in series.get_shape(squeeze=False) or 0 in series.keyframe.shaped:
         raise FormatError(f"{path}: the image is empty (shape {series.shape}); give a file with pixels")
-    return series
+    return number, notes
+
+
+def _others_note(file: tifffile.TiffFile, number: int) -> tuple[str, ...]:
+    """What else the file holds, named up to _NAMED."""
+    told = [f"{n} ({' x '.join(map(str, one.shape))})" for n, one in enumerate(file.series)]
+    if len(told) == 1:
+        return ()
+    mine, more = told.pop(number), "" if len(told) <= _NAMED else f" and {len(told) - _NAMED} more"
+    return (f"of {len(told) + 1} series {mine} is read, not {', '.join(told[:_NAMED])}{more}; see --series",)
 
 
 def _pick_level(path: Path, series: tifffile.TiffPageSeries, config: ReadConfig) -> tifffile.TiffPageSeries:

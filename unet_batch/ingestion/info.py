@@ -4,16 +4,16 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.opening import is_zarr, open_reader
 from unet_batch.formats.probe import probe
 from unet_batch.formats.raster import is_remote
 from unet_batch.formats.reader import Reader
-from unet_batch.ingestion.config import IngestConfig
 from unet_batch.store.bands import to_json
 from unet_batch.store.image import Image
 
 
-def info(path: str | Path, config: IngestConfig | None = None) -> dict[str, Any]:
+def info(path: str | Path, config: ReadConfig | None = None) -> dict[str, Any]:
     """Kind, axes, shape (without channels), channels, dtype, pixel size, unit, nodata, levels and bytes.
 
     ``bytes`` is the size of the pixels at full resolution, not of the file.
@@ -21,7 +21,7 @@ def info(path: str | Path, config: IngestConfig | None = None) -> dict[str, Any]
     Raises:
         MissingError, FormatError, InputError: as for reading it.
     """
-    config = config or IngestConfig()
+    config = config or ReadConfig()
     if not is_remote(path) and is_zarr(Path(path)):
         image = Image.open(str(path), axes=config.axes)
         return _told(image, "Zarr", len(image.levels))
