@@ -16,7 +16,7 @@ PROGRAM = """
 import sys
 from unet_batch.devices.claim import claim, VISIBLE
 import os
-print(claim(), os.environ.get(VISIBLE), "torch" in sys.modules, flush=True)
+print(claim(hide=True), os.environ.get(VISIBLE), "torch" in sys.modules, flush=True)
 sys.stdin.read()
 """
 
@@ -124,7 +124,9 @@ def test_a_process_keeps_its_device(world, monkeypatch):
     monkeypatch.setattr(claiming, "_held", {})
     monkeypatch.setattr(claiming.tempfile, "tempdir", None)
     environ = {SIMULATED: os.environ[SIMULATED]}
-    assert claim(environ) == claim(environ) == "cuda:0"
+    assert claim(environ) == "cuda:0"
+    assert "CUDA_VISIBLE_DEVICES" not in environ  # its workers have others
+    assert claim(environ, hide=True) == claim(environ, hide=True) == "cuda:0"
     assert environ["CUDA_VISIBLE_DEVICES"] == "SIM-0"
     for descriptor in claiming._held.values():
         os.close(descriptor)

@@ -88,5 +88,5 @@ def test_a_network_of_one_batch_size_gets_no_other():
         sizes.append(len(x))
         return blurred(x)
 
-    torch.testing.assert_close(probabilities(window(network, batch=4, fixed_batch=True)), one_pass())
+    torch.testing.assert_close(probabilities(window(network, batch=4, batches="full")), one_pass())
     assert sizes == [4, 4]

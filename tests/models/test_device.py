@@ -18,6 +18,7 @@ from unet_batch.models.feed import Feed
 from unet_batch.models.folding import fold_batch_norm
 from unet_batch.models.machine import cpu_has_bf16
 from unet_batch.models.normalise import Affine
+from unet_batch.models.runtime import Runtime
 from unet_batch.models.spec import ModelSpec
 
 
@@ -74,7 +75,7 @@ def test_prepared_networks_compute_the_same(dims, backend, precision, tolerance)
     model, spec = small(dims)
     x = torch.randn(2, 2, *[spec.input_size(8)] * dims)
     before = [parameter.clone() for parameter in model.parameters()]
-    ready = prepare(model, spec, "cpu", precision, backend, Feed(x.shape), threads=2)
+    ready = prepare(model, spec, Runtime("cpu", precision, backend, 2), Feed(x.shape))
     with torch.inference_mode():
         wanted = model(x)
     found = ready(x)
@@ -98,7 +99,7 @@ def test_stored_pixels_are_normalised_on_the_way(backend, precision, tolerance, 
     x = (low + torch.randint(0, 200, shape)).to(dtype)
     if dtype.is_floating_point:
         x[0, 0, 3, 4] = torch.nan
-    ready = prepare(model, spec, "cpu", precision, backend, Feed(shape, dtype, affine), threads=2)
+    ready = prepare(model, spec, Runtime("cpu", precision, backend, 2), Feed(shape, dtype, affine))
     found = ready(x).clone()
     with torch.inference_mode():
         wanted = model(torch.nan_to_num(normalise.apply(x, affine)))
@@ -128,7 +129,7 @@ def test_calls_at_once_give_the_bytes_of_one_alone(keys, ordered, precision):
 
     def ready(threads, at_once):
         feed = Feed(shape, torch.uint8, affine, at_once)
-        return prepare(build(spec).eval(), spec, "cpu", precision, "openvino", feed, threads)
+        return prepare(build(spec).eval(), spec, Runtime("cpu", precision, "openvino", threads), feed)
 
     torch.manual_seed(1)
     alone = ready(2, 1)
@@ -152,7 +153,7 @@ def test_one_converted_network_serves_many_shapes():
         model = build(spec).eval()
         for tile in ((8, 8), (16, 24), (4, 8)):
             x = torch.randn(1, 1, *map(spec.input_size, tile))
-            found = prepare(model, spec, "cpu", "fp32", "openvino", Feed(x.shape), threads=2)(x)
+            found = prepare(model, spec, Runtime("cpu", "fp32", "openvino", 2), Feed(x.shape))(x)
             with torch.inference_mode():
                 torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-4)
 
@@ -163,7 +164,7 @@ def test_a_compiled_network_computes_the_same():
     torch.manual_seed(0)
     spec = ModelSpec(in_channels=1, classes=["a", "b"], width=2, depth=1)
     model, x = build(spec).eval(), torch.randn(1, 1, *[spec.input_size(8)] * 2)
-    ready = prepare(model, spec, "cpu", "fp32", "compile", Feed(x.shape))
+    ready = prepare(model, spec, Runtime("cpu", "fp32", "compile"), Feed(x.shape))
     with torch.inference_mode():
         torch.testing.assert_close(ready(x), model(x), rtol=1e-4, atol=1e-4)
 
@@ -171,7 +172,7 @@ def test_a_compiled_network_computes_the_same():
 def test_a_call_uses_the_planned_threads():
     model, spec = small()
     x = torch.randn(1, 2, *[spec.input_size(8)] * 2)
-    ready = prepare(model, spec, "cpu", "fp32", "eager", Feed(x.shape), threads=1)
+    ready = prepare(model, spec, Runtime("cpu", "fp32", "eager", 1), Feed(x.shape))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -185,9 +186,9 @@ def test_openvino_refuses_what_it_cannot_do(monkeypatch):
     model, spec = small()
     shape = (1, 2, *[spec.input_size(8)] * 2)
     with pytest.raises(InputError, match="runs on the CPU, not on cuda"):
-        prepare(model, spec, "cuda", "bf16", "openvino", Feed(shape))
+        prepare(model, spec, Runtime("cuda", "bf16", "openvino"), Feed(shape))
     with pytest.raises(InputError, match="no fp16"):
-        prepare(model, spec, "cpu", "fp16", "openvino", Feed(shape))
+        prepare(model, spec, Runtime("cpu", "fp16", "openvino"), Feed(shape))
     real = builtins.__import__
 
     def without(name, *args, **kwargs):
@@ -197,7 +198,7 @@ def test_openvino_refuses_what_it_cannot_do(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r"openvino needs openvino; run: pip install 'unet-batch\[fast\]'"):
-        prepare(model, spec, "cpu", "fp32", "openvino", Feed(shape))
+        prepare(model, spec, Runtime("cpu", "fp32", "openvino"), Feed(shape))
 
 
 @pytest.mark.gpu
@@ -207,7 +208,7 @@ def test_openvino_refuses_what_it_cannot_do(monkeypatch):
 def test_a_gpu_computes_the_same(dims, precision):
     model, spec = small(dims)
     x = torch.randn(2, 2, *[spec.input_size(8)] * dims)
-    ready = prepare(model, spec, "cuda", precision, "eager", Feed(x.shape))
+    ready = prepare(model, spec, Runtime("cuda", precision, "eager"), Feed(x.shape))
     with torch.inference_mode():
         wanted = model(x)
     found = ready(x.cuda())

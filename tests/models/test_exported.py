@@ -15,6 +15,7 @@ from unet_batch.errors import CheckpointError, InputError, MissingError
 from unet_batch.models.checkpoint import file_hash, load_checkpoint, read_spec
 from unet_batch.models.device import prepare
 from unet_batch.models.feed import Feed
+from unet_batch.models.runtime import Runtime
 
 YAML = "architecture: exported\nin_channels: 1\nclasses: [a, b]\nmargin: 1\nexact: true\n"
 
@@ -50,7 +51,7 @@ def test_an_exported_network_computes_the_same(exported, backend):
     if backend == "openvino":
         pytest.importorskip("openvino")
     x = torch.randn(1, 1, 24, 20)
-    ready = prepare(model, spec, "cpu", "fp32", backend, Feed(x.shape))
+    ready = prepare(model, spec, Runtime("cpu", "fp32", backend), Feed(x.shape))
     with torch.inference_mode():
         torch.testing.assert_close(ready(x), network()(x))
     assert (spec.receptive_field().margin, spec.receptive_field().exact) == (1, True)
@@ -65,10 +66,10 @@ def test_the_yaml_belongs_to_the_hash(exported):
 def test_shapes_and_classes_are_tried_out(exported):
     model, spec = load_checkpoint(exported)
     with pytest.raises(InputError, match=r"does not take \(1, 3, 16, 16\)"):
-        prepare(model, spec, "cpu", "fp32", "eager", Feed((1, 3, 16, 16)))
+        prepare(model, spec, Runtime("cpu", "fp32", "eager"), Feed((1, 3, 16, 16)))
     wrong = spec.model_copy(update={"classes": ("a", "b", "c")})
     with pytest.raises(InputError, match=r"gives \(1, 2\).*says \(1, 3\)"):
-        prepare(model, wrong, "cpu", "fp32", "eager", Feed((1, 1, 16, 16)))
+        prepare(model, wrong, Runtime("cpu", "fp32", "eager"), Feed((1, 1, 16, 16)))
 
 
 def test_the_spec_must_be_there_and_fit(exported):

@@ -12,7 +12,7 @@ from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect
 from unet_batch.errors import OutputError, WorkerLostError
 from unet_batch.schedule import dask as by_dask
-from unet_batch.schedule import ladder, serial, worker
+from unet_batch.schedule import ladder, serial
 from unet_batch.schedule.events import Event
 
 
@@ -102,13 +102,6 @@ def test_dask_tries_another_worker_before_it_gives_up(client, tmp_path):
     pids = [path.name.split("-")[2] for path in sorted(tmp_path.glob("0-*"))]
     assert len(pids) == 1 + len(ladder.LADDER)
     assert len(set(pids)) == 2
-
-
-def test_ordinal_follows_the_workers_name(client):
-    client.wait_for_workers(2)
-    asked = [client.submit(worker.ordinal, workers=[w], pure=False) for w in client.nthreads()]
-    assert sorted(future.result() for future in asked) == [0, 1]
-    assert worker.ordinal() == 0
 
 
 def test_dask_outlives_a_block_that_kills_its_worker(client, tmp_path):

@@ -13,8 +13,7 @@ from unet_batch.cli import options
 if TYPE_CHECKING:
     from unet_batch.prediction.autotuner import Autotuner
     from unet_batch.prediction.estimate import Estimate
-    from unet_batch.prediction.plan import Plan
-    from unet_batch.prediction.planning import Choice
+    from unet_batch.prediction.plan import Choice, Plan
 
 
 @click.command()

@@ -42,6 +42,8 @@ def show(found: "Status") -> None:
         click.echo(f"{left}{jobs}" or "  no block has ended yet")
     if found.untiled_max_abs_diff is not None:
         click.echo(f"  largest difference to an untiled pass: {found.untiled_max_abs_diff:.3g}")
+    for line in found.remarks:
+        click.echo(f"  {line}")
     for line in found.failures if found.blocks["failed"] else ():
         click.echo(f"  {line}")
 

@@ -1,6 +1,6 @@
 """Which GPU a process takes: one that no other process of this user's on the machine has taken.
 
-    device = claim()          # "cuda:0", after hiding all other GPUs from this process
+    device = claim()          # "cuda:0"; a worker hides all other GPUs from itself
 
 Workers of any Dask cluster (started here, by ``dask worker``, by dask-cuda with its rotated lists, by SLURM)
 find their own GPU in this way, and lose it to the next one when they die. Asks the driver library (NVML),
@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import hashlib
 import itertools
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -51,26 +52,38 @@ def visible(
     return tuple(chosen)
 
 
-def claim(environ: MutableMapping[str, str] = os.environ) -> str:
+def count(name: str) -> int:
+    """How many GPUs ``auto``, ``cuda`` or ``cuda:N`` stand for; 0 for ``cpu``, or where there are none."""
+    if name == "cpu":
+        return 0
+    return 1 if ":" in name else len(visible())
+
+
+def claim(environ: MutableMapping[str, str] = os.environ, *, hide: bool | None = None) -> str:
     """The device of this process, as `open_device` takes it, and the same at every later call.
 
-    It takes the first that nobody else has; where all are taken, one that the fewest share. All others are
-    hidden from the process, unless its CUDA is at work already.
+    It takes the first that nobody else has; where all are taken, one that the fewest share.
+
+    Args:
+        environ: of the process.
+        hide: hide all others from the process. By default workers do, which do nothing else; a process that
+            may start workers later does not. Where CUDA is at work already it cannot be done any more.
     """
     devices = visible(environ)
+    hide = multiprocessing.parent_process() is not None if hide is None else hide
     if _held:
-        return _name(next(iter(_held)), devices, environ)
+        return _name(next(iter(_held)), devices, environ if hide else None)
     for place in itertools.count():
         for device in devices or ("0",):
             if _lock(device, place):
-                return _name(device, devices, environ)
+                return _name(device, devices, environ if hide else None)
     raise AssertionError("unreachable")
 
 
-def _name(device: str, devices: Sequence[str], environ: MutableMapping[str, str]) -> str:
+def _name(device: str, devices: Sequence[str], environ: MutableMapping[str, str] | None) -> str:
     if len(devices) <= 1:
         return "cuda:0"
-    if _at_work():
+    if environ is None or _at_work():
         return f"cuda:{devices.index(device)}"
     environ[VISIBLE] = device
     return "cuda:0"

@@ -114,6 +114,16 @@ class Device(Protocol):
         """Let the host wait for all work of the device."""
 
 
+def cuda_works() -> bool:
+    """Whether this process can open a CUDA device; asking creates no context."""
+    return bool(os.environ.get(SIMULATED)) or torch.cuda.is_available()
+
+
+def cuda_has_bf16() -> bool:
+    """Whether its CUDA devices multiply bfloat16 in hardware (all since Ampere)."""
+    return bool(os.environ.get(SIMULATED)) or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def open_device(name: str) -> Device:
     """The device that ``name`` stands for: ``cpu``, ``cuda`` or ``cuda:1``.
 

@@ -149,14 +149,16 @@ class SimulatedDevice:
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Host memory that this device knows."""
         self._refuse_captured("pinning memory")
-        memory = torch.empty(tuple(shape), dtype=dtype)
+        with torch.inference_mode(False):  # what is made here is written at any time
+            memory = torch.empty(tuple(shape), dtype=dtype)
         self._pinned[memory.untyped_storage().data_ptr()] = memory
         return memory
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Memory of the device, full of poison."""
-        elem = poison(torch.empty(tuple(shape), dtype=dtype))
-        return wrapped(elem, self.cell(elem))
+        with torch.inference_mode(False):  # what is made here is written at any time
+            elem = poison(torch.empty(tuple(shape), dtype=dtype))
+            return wrapped(elem, self.cell(elem))
 
     def upload(self, host: Tensor, into: Tensor | None = None) -> Tensor:
         """Copied by the current stream."""
@@ -207,7 +209,8 @@ class SimulatedDevice:
         Raises:
             torch.OutOfMemoryError: it would be more than the device has.
         """
-        size = elem.untyped_storage().nbytes()
+        # What a captured program uses on its way was counted when it was run before.
+        size = elem.untyped_storage().nbytes() if self.recording is None else 0
         with LOCK:
             if self.used + size > self.settings.bytes:
                 free = self.settings.bytes - self.used

@@ -103,6 +103,12 @@ class SimulatedTensor(Tensor):
         kwargs = dict(kwargs or {})
         if func is ATEN._has_compatible_shallow_copy_type.default:  # noqa: SLF001 - as Module.to asks
             return False
+        # Torch cannot make views of its own tensors by Python's while it infers; here there is no difference.
+        with torch.inference_mode(False):
+            return cls._done(func, args, kwargs)
+
+    @classmethod
+    def _done(cls, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         device = _device_of(func, args, kwargs)
         if func is ATEN.copy_.default:
             return _copied(device, args, kwargs)

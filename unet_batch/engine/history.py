@@ -31,6 +31,7 @@ class RunRecord:
         needed_bytes: input that the computed blocks cover.
         jobs: of a batch system, that took part; the driver's own first.
         workers: who did the blocks.
+        remarks: what workers did otherwise than planned.
         pace: (seconds, pixels) since the run began, at least ``pace_seconds`` apart, to draw the rate.
     """
 
@@ -44,6 +45,7 @@ class RunRecord:
     needed_bytes: int = 0
     jobs: list[str] = field(default_factory=list)
     workers: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     pace: list[tuple[float, int]] = field(default_factory=list)
     pace_seconds: float = 0.25
 
@@ -61,6 +63,8 @@ class RunRecord:
             self.jobs.append(event.job)
         if event.worker and event.worker not in self.workers:
             self.workers.append(event.worker)
+        if event.remark and event.remark not in self.remarks:
+            self.remarks.append(event.remark)
         self._keep_pace()
 
     def _keep_pace(self) -> None:

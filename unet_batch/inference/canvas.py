@@ -24,13 +24,11 @@ class LabelCanvas:
     Where no tile is added, labels are anything.
     """
 
-    def __init__(self, head: Head, *, averaged: bool) -> None:
-        self.head, self.averaged = head, averaged
+    def __init__(self) -> None:
         self.labels: Tensor | None = None
 
-    def add(self, found_KT: Tensor, write: Box, region: Box) -> None:
-        """Take the labels of a tile that writes ``write`` into ``region``."""
-        labels = decide(found_KT, self.head, averaged=self.averaged)
+    def add(self, labels: Tensor, write: Box, region: Box) -> None:
+        """Take the labels (1 or K, T) of a tile that writes ``write`` into ``region``."""
         if self.labels is None:
             self.labels = labels.new_empty((labels.shape[0], *region.shape))
         common = write.intersect(region)

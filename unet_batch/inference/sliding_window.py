@@ -11,15 +11,18 @@ Shapes: N tiles of a call, C channels, K classes, S spatial axes of a region, T 
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unet_batch.inference.canvas import LabelCanvas, ProbabilityCanvas, stacked
+from unet_batch.devices.device import Device, open_device
+from unet_batch.inference.canvas import LabelCanvas, ProbabilityCanvas, decide, stacked
 from unet_batch.inference.views import Averaging, View, views
 from unet_batch.models import heads
 from unet_batch.models.spec import ModelSpec
@@ -33,6 +36,32 @@ The output is as large as the input, or smaller by the margins.
 """
 
 
+MOST_HALVINGS = 12
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a batch is computed: so many tiles a call, each halved so often. Less memory, other last bits."""
+
+    tiles: int
+    halvings: int = 0
+
+    def smaller(self) -> "Form":
+        """The next that takes less memory."""
+        return Form(max(1, self.tiles // 2)) if self.tiles > 1 else replace(self, halvings=self.halvings + 1)
+
+
+@dataclass(slots=True)
+class _Program:
+    """A batch of tiles of one shape as captured work: ``replay`` computes ``out`` from ``x``."""
+
+    x: Tensor
+    out: Tensor
+    replay: Callable[[], None]
+
+
 class SlidingWindow:
     """Networks of one ``spec`` over the tiles of ``grid``. Threads may share it where they share networks.
 
@@ -43,8 +72,14 @@ class SlidingWindow:
         batch: tiles per call.
         tta: what each tile is averaged over.
         device: where pixels, networks and results are.
-        fixed_batch: whether networks take exactly ``batch`` tiles; fewer are filled up with zeros. Otherwise
-            a batch that memory does not suffice for is halved.
+        batches: of ``any`` length; ``full`` where networks take exactly ``batch`` tiles, so that fewer are
+            filled up; ``captured`` where networks stay as they are: a device that can captures a full batch
+            as one piece of work.
+
+    Attributes:
+        form: how batches are computed. It starts as the whole batch and shrinks where memory does not
+            suffice: fewer tiles a call, then smaller tiles on the same lattice.
+        difference: largest difference of a probability that shrinking was seen to make; None without any.
     """
 
     def __init__(
@@ -56,26 +91,42 @@ class SlidingWindow:
         batch: int,
         tta: Averaging,
         device: str | torch.device,
-        fixed_batch: bool = False,
+        batches: Literal["any", "full", "captured"] = "any",
     ) -> None:
         self.networks, self.head, self.dims = networks, spec.head, spec.dims
-        self.grid, self.batch, self.fixed_batch = grid, batch, fixed_batch
+        self.grid, self.batch, self.full = grid, batch, batches == "full"
         self.views = views(spec.dims, tta)
-        self.device = torch.device(device)
-        self.weights = torch.from_numpy(weights(grid.tile[-spec.dims :], grid.step[-spec.dims :])).to(device)
+        self.device: Device = open_device(str(device))
+        self.captured = batches == "captured" and self.device.asynchronous
+        self.multiple, self.fixed_size = grid.multiple[-spec.dims :], spec.receptive_field().fixed is not None
+        self.weights = self.device.upload(
+            torch.from_numpy(weights(grid.tile[-spec.dims :], grid.step[-spec.dims :]))
+        )
+        self.form = Form(batch)
+        self.difference: float | None = None
+        self._programs: dict[tuple[bool, torch.dtype], _Program] = {}
 
     @property
     def averages(self) -> bool:
         """Whether several networks or views are averaged."""
         return len(self.networks) * len(self.views) > 1
 
+    @property
+    def remark(self) -> str:
+        """What shrinking did, in a line; empty where memory sufficed."""
+        if self.difference is None:
+            return ""
+        parts = f", each in {2**self.form.halvings} parts" if self.form.halvings else ""
+        return (
+            f"memory of {self.device.name} sufficed for {self.form.tiles} of {self.batch} tiles a call{parts}"
+            f"; largest difference of a probability measured: {self.difference:.2g}"
+        )
+
     def to_device(self, hull: NDArray[Any]) -> Tensor:
         """(C, S) on the device, from pixels (C, *read box) as stored; outer axes have one pixel and go."""
         native = np.require(hull, dtype=hull.dtype.newbyteorder("="), requirements=["C", "W"])
         pixels = torch.from_numpy(native.reshape(native.shape[0], *native.shape[-self.dims :]))
-        return (
-            pixels.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else pixels
-        )
+        return self.device.upload(pixels)
 
     @torch.inference_mode()
     def labels(self, pixels: Tensor, region: Box, tiles: Sequence[Tile] | None = None) -> Tensor:
@@ -83,7 +134,7 @@ class SlidingWindow:
 
         Needs a grid whose tiles do not overlap. Where no tile is computed, labels are anything.
         """
-        canvas = LabelCanvas(self.head, averaged=self.averages)
+        canvas = LabelCanvas()
         self._fill(canvas, pixels, region, tiles)
         assert canvas.labels is not None, "at least one tile"
         return canvas.labels
@@ -115,13 +166,82 @@ class SlidingWindow:
     ) -> None:
         tiles = self.grid.tiles(region) if tiles is None else tiles
         origin, flat = self.grid.read_box(region).start, last_axes(region, self.dims)
-        logits_do = isinstance(canvas, LabelCanvas) and not self.averages
+        decided = isinstance(canvas, LabelCanvas)
         for part in (tiles[first : first + self.batch] for first in range(0, len(tiles), self.batch)):
             cuts = [last_axes(tile.read.relative_to(origin), self.dims).slices for tile in part]
-            x_NCS = stacked([pixels[(slice(None), *cut)] for cut in cuts])
-            found = self._logits(x_NCS) if logits_do else self._probabilities(x_NCS)
-            for tile, found_KT in zip(part, found, strict=True):
-                canvas.add(found_KT, last_axes(tile.write, self.dims), flat)
+            seen = [pixels[(slice(None), *cut)] for cut in cuts]
+            for tile, found in zip(part, self._batch(seen, decided=decided), strict=True):
+                canvas.add(found, last_axes(tile.write, self.dims), flat)
+
+    def _batch(self, seen: Sequence[Tensor], *, decided: bool) -> Sequence[Tensor]:
+        """Labels (1 or K, T) or probabilities (K, T) of tiles, in smaller forms once memory has ended."""
+        while True:
+            try:
+                if self.captured:
+                    return self._replayed(seen, decided=decided)
+                return list(self._results(stacked(seen), decided=decided))
+            except torch.OutOfMemoryError:
+                self._programs.clear()
+                self._shrink(stacked(seen))
+
+    def _replayed(self, seen: Sequence[Tensor], *, decided: bool) -> Sequence[Tensor]:
+        """As ``_results``, by a captured program; rows of ``x`` behind the tiles hold earlier ones."""
+        key = (decided, seen[0].dtype)
+        if key not in self._programs:
+            self._programs[key] = self._program(seen[0], decided=decided)
+        program = self._programs[key]
+        for row, one in zip(program.x, seen, strict=False):
+            row.copy_(one)
+        program.replay()
+        return [found.clone() for found in program.out[: len(seen)]]
+
+    def _program(self, like: Tensor, *, decided: bool) -> _Program:
+        x = self.device.empty((self.batch, *like.shape), like.dtype).zero_()
+        out = torch.stack(list(self._results(x, decided=decided)))
+        program = _Program(x, out, lambda: None)
+
+        def run() -> None:
+            for row, found in zip(out, self._results(x, decided=decided), strict=True):
+                row.copy_(found)
+
+        try:
+            program.replay = self.device.capture(run)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # a foreign network that waits for the device cannot be captured
+            logger.info("networks are not captured (%s)", str(error).split("\n", 1)[0])
+            program.replay = run
+        return program
+
+    def _results(self, x: Tensor, *, decided: bool) -> Iterator[Tensor]:
+        logits_do = decided and not self.averages
+        found = self._formed(x, self._logits if logits_do else self._probabilities, self.form)
+        return (decide(one, self.head, averaged=self.averages) if decided else one for one in found)
+
+    def _formed(self, x: Tensor, compute: Callable[[Tensor], Tensor], form: Form) -> Tensor:
+        """``compute(x)``, in as many calls as ``form`` says."""
+        calls = [self._halved(part, compute, form.halvings) for part in torch.split(x, form.tiles)]
+        return calls[0] if len(calls) == 1 else torch.cat(calls)
+
+    def _halved(self, x: Tensor, compute: Callable[[Tensor], Tensor], halvings: int) -> Tensor:
+        """``compute(x)`` from tiles halved along their longest axis, so often, on the same lattice."""
+        if not halvings:
+            return compute(x)
+        margins = [self.grid.before[k] + self.grid.after[k] for k in range(-self.dims, 0)]
+        extents = [x.shape[k - self.dims] - margins[k] for k in range(self.dims)]
+        axis = max(range(self.dims), key=lambda k: extents[k] // self.multiple[k])
+        units = extents[axis] // self.multiple[axis]
+        if units < 2 or self.fixed_size:
+            raise torch.OutOfMemoryError(
+                f"{self.device.name}: memory does not suffice for one tile of {extents}; use a smaller tile, "
+                "or a device with more memory"
+            )
+        first, dim = units // 2 * self.multiple[axis], axis - self.dims
+        parts = (
+            x.narrow(dim, 0, first + margins[axis]),
+            x.narrow(dim, first, extents[axis] - first + margins[axis]),
+        )
+        return torch.cat([self._halved(part, compute, halvings - 1) for part in parts], dim=dim)
 
     def _logits(self, x: Tensor) -> Tensor:
         """(N, K, T) of the only network, good until its next call."""
@@ -140,26 +260,45 @@ class SlidingWindow:
         return heads.probabilities(self._cropped(own, x), self.head)
 
     def _called(self, network: Network, x: Tensor) -> Tensor:
-        """Logits of a batch of any length up to ``batch``; halved, and halved again, when memory ends."""
-        if self.fixed_batch:
-            padding = x.new_zeros((self.batch - len(x), *x.shape[1:]))
-            return network(torch.cat([x, padding]) if len(padding) else x)[: len(x)]
-        try:
+        """Logits of a batch of any length; filled up for networks that take one length."""
+        if not self.full or len(x) == self.form.tiles:
             return network(x)
-        except torch.OutOfMemoryError:
-            if len(x) == 1:
-                raise
-        torch.cuda.empty_cache()
-        half = len(x) // 2
-        return torch.cat([self._called(network, x[:half]), self._called(network, x[half:])])
+        padding = x.new_zeros((self.form.tiles - len(x), *x.shape[1:]))
+        return network(torch.cat([x, padding]))[: len(x)]
 
     def _cropped(self, logits: Tensor, x: Tensor) -> Tensor:
         """The tiles' own pixels of outputs that are as large as the inputs, or smaller by the margins."""
         slices = [slice(None), slice(None)]
         for axis in range(-self.dims, 0):
-            start = self.grid.before[axis] if logits.shape[axis] == x.shape[axis] else 0
-            slices.append(slice(start, start + self.grid.tile[axis]))
+            before = self.grid.before[axis]
+            extent = x.shape[axis] - before - self.grid.after[axis]
+            start = before if logits.shape[axis] == x.shape[axis] else 0
+            slices.append(slice(start, start + extent))
         return logits[tuple(slices)]
+
+    def _shrink(self, like: Tensor) -> None:
+        """Go on in a smaller form, and measure on the tiles ``like`` what a further step would change.
+
+        Raises:
+            torch.OutOfMemoryError: there is none.
+        """
+        self.device.release()
+        self.form = self.form.smaller()
+        while True:
+            try:
+                now = self._formed(like, self._probabilities, self.form)
+                break
+            except torch.OutOfMemoryError:
+                if self.form.tiles == 1 and self.form.halvings > MOST_HALVINGS:
+                    raise
+                self.device.release()
+                self.form = self.form.smaller()
+        try:
+            further = self._formed(like, self._probabilities, self.form.smaller())
+            self.difference = float((now - further).abs().max())
+        except torch.OutOfMemoryError:  # nothing smaller is there
+            self.difference = 0.0
+        logger.warning("memory ended; tiles are computed as %s", self.form)
 
 
 def last_axes(box: Box, dims: int) -> Box:

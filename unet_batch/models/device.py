@@ -4,11 +4,13 @@ Shapes: N batch, C channels, then the spatial axes.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from unet_batch.devices.claim import claim, visible
+from unet_batch.devices.device import cuda_has_bf16, cuda_works, open_device
 from unet_batch.errors import InputError
 from unet_batch.models import normalise
 from unet_batch.models.feed import Feed
@@ -16,10 +18,8 @@ from unet_batch.models.folding import fold_batch_norm
 from unet_batch.models.layers import channels_last
 from unet_batch.models.machine import cpu_has_bf16
 from unet_batch.models.normalise import Affine
+from unet_batch.models.runtime import Precision, Runtime
 from unet_batch.models.spec import ModelSpec
-
-Precision = Literal["fp32", "bf16", "fp16"]
-Backend = Literal["eager", "compile", "openvino"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -38,21 +38,26 @@ class Network(Protocol):
 
 
 def resolve_device(name: str) -> str:
-    """``auto`` as "cuda" or "cpu"; other names checked: "cpu", "cuda" or "cuda:1".
+    """The device of this process as `open_device` takes it: ``cpu`` or ``cuda:N``.
+
+    ``auto`` and ``cuda`` claim a GPU that no other process of this user's has (`devices/claim.py`).
 
     Raises:
         InputError: an unknown name, or a GPU that is not there.
     """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return name
+    if name == "cpu" or (name == "auto" and not (visible() and cuda_works())):
+        return "cpu"
     kind, _, index = name.partition(":")
-    if kind != "cuda" or (":" in name and not index.isdecimal()):
+    if name not in ("auto", "cuda") and (kind != "cuda" or not index.isdecimal()):
         raise InputError(f"device {name}: not known; use auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(index or 0) >= count:
-        raise InputError(f"device {name}: torch sees {count} CUDA devices; use cpu or auto")
+    if not cuda_works():
+        raise InputError(
+            f"device {name}: torch sees no CUDA device; use cpu or auto, or install a CUDA build of torch"
+        )
+    if not index:
+        return claim()
+    if int(index) >= len(visible()):
+        raise InputError(f"device {name}: there are {len(visible())} CUDA devices; use cpu or auto")
     return name
 
 
@@ -65,7 +70,7 @@ def resolve_precision(name: str, device: str) -> Precision:
     cuda = device.startswith("cuda")
     match name:
         case "auto":
-            able = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_has_bf16()
+            able = cuda_has_bf16() if cuda else cpu_has_bf16()
             return "bf16" if able else "fp32"
         case "fp16" if not cuda:
             raise InputError("precision fp16: needs a CUDA device; use bf16 or fp32")
@@ -78,41 +83,33 @@ def resolve_precision(name: str, device: str) -> Precision:
 def prepare(
     model: nn.Module,
     spec: ModelSpec,
-    device: str,
-    precision: Precision,
-    backend: Backend,
+    runtime: Runtime,
     feed: Feed,
-    threads: int | None = None,
 ) -> Network:
     """A copy of ``model``, folded, cast and compiled for inputs as ``feed`` says.
 
     Args:
         model: what ``load_checkpoint`` gave.
         spec: its description.
-        device: as ``resolve_device`` gives it.
-        precision: of the whole network; logits come back as float32.
-        backend: eager and compile run on any device, openvino on the CPU.
-        feed: shape, type and normalisation of all calls, and how many come at once: only openvino can do more
-            than one.
-        threads: CPU threads of all calls; None leaves the library's choice.
+        runtime: where and how it runs; logits come back as float32. OpenVINO runs on the CPU, and is the only
+            one that can do more than one call at once.
+        feed: shape, type and normalisation of all calls.
 
     Raises:
         InputError: openvino is not installed or the device is not a CPU; an exported network that does not
             take the feed's shape or gives other channels than the spec says.
     """
-    if backend == "openvino":
+    device = runtime.device
+    if runtime.backend == "openvino":
         from unet_batch.models.openvino import OpenVinoNetwork  # noqa: PLC0415 - an optional dependency
 
         if device != "cpu":
             raise InputError(f"backend openvino: runs on the CPU, not on {device}; use eager or compile")
-        return OpenVinoNetwork(model, precision, feed, _example(spec, feed), threads)
+        return OpenVinoNetwork(model, runtime, feed, _example(spec, feed))
     _fix_arithmetic()
     network = TorchNetwork(
-        _ready(model, spec, device, precision, backend),
-        _DTYPES[precision],
-        _layout(spec),
-        threads if device == "cpu" else None,
-        feed.affine,
+        _ready(model, spec, runtime, feed.affine),
+        runtime.threads if device == "cpu" else None,
     )
     if spec.architecture == "exported":
         _try_out(network, spec, device, feed)
@@ -121,13 +118,10 @@ def prepare(
 
 @dataclass(frozen=True, slots=True)
 class TorchNetwork:
-    """A torch module that computes in its own type and layout."""
+    """A torch module from pixels as stored to logits. On a CPU it takes so many ``threads``."""
 
     module: nn.Module
-    dtype: torch.dtype
-    layout: torch.memory_format
     threads: int | None
-    affine: Affine | None
     calls: ClassVar[int] = 1
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -136,17 +130,47 @@ class TorchNetwork:
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         with torch.inference_mode():
-            x = x if self.affine is None else normalise.stored(x, self.affine)
-            logits: Tensor = self.module(x.to(dtype=self.dtype, memory_format=self.layout))
-            return logits.float()
+            logits: Tensor = self.module(x)
+            return logits
 
 
-def _ready(
-    model: nn.Module, spec: ModelSpec, device: str, precision: Precision, backend: Backend
-) -> nn.Module:
-    ready = fold_batch_norm(model).to(device=device, dtype=_DTYPES[precision])
-    ready = ready.to(memory_format=_layout(spec))  # type: ignore[call-overload]  # torch's own stub lacks it
-    return torch.compile(ready, dynamic=False) if backend == "compile" else ready  # type: ignore[return-value]
+class FromStored(nn.Module):
+    """A network with what comes before it: normalisation, type and layout; its logits are float32.
+
+    Offset and scale are buffers: made anew at each call, they would make a GPU wait for the host.
+    """
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, network: nn.Module, affine: Affine | None, dtype: torch.dtype, layout: torch.memory_format
+    ) -> None:
+        super().__init__()
+        self.network, self.dtype, self.layout = network, dtype, layout
+        self.affine = affine
+        for name, values in () if affine is None else (("offset", affine.offset), ("scale", affine.scale)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, *spatial) as stored to float32 logits."""
+        if self.affine is not None:
+            per_channel = (1, -1) + (1,) * (x.ndim - 2)
+            offset, scale = self.offset.view(per_channel), self.scale.view(per_channel)
+            x = normalise.stored(x, self.affine, offset, scale)
+        logits: Tensor = self.network(x.to(dtype=self.dtype, memory_format=self.layout))
+        return logits.float()
+
+
+def _ready(model: nn.Module, spec: ModelSpec, runtime: Runtime, affine: Affine | None) -> nn.Module:
+    dtype, layout = _DTYPES[runtime.precision], _layout(spec)
+    network = fold_batch_norm(model).to(dtype=dtype)
+    network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own stub lacks it
+    network = open_device(runtime.device).move(network)
+    if runtime.backend == "compile":
+        network = torch.compile(network, dynamic=False)  # type: ignore[assignment]
+    # The affine stays float32, whatever the network computes in.
+    return open_device(runtime.device).move(FromStored(network, affine, dtype, layout))
 
 
 def _layout(spec: ModelSpec) -> torch.memory_format:
@@ -172,7 +196,7 @@ def _example(spec: ModelSpec, feed: Feed) -> tuple[int, ...]:
 def _try_out(network: Network, spec: ModelSpec, device: str, feed: Feed) -> None:
     shape = feed.shape
     try:
-        logits = network(torch.zeros(shape, dtype=feed.dtype, device=device))
+        logits = network(open_device(device).upload(torch.zeros(shape, dtype=feed.dtype)))
     except Exception as error:  # noqa: BLE001 - a foreign program raises anything
         reason = str(error).strip().split("\n", 1)[0][:200]
         raise InputError(

@@ -16,13 +16,11 @@ class Feed:
         shape: (N, C, *spatial).
         dtype: as they come, stored pixels or float32.
         affine: how they are still to be normalised; None: they are.
-        at_once: how many calls come at the same time, at most.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
     affine: Affine | None = None
-    at_once: int = 1
 
 
 def dtype_of(name: str) -> torch.dtype:

@@ -9,12 +9,13 @@ from typing import Literal
 
 import psutil
 
+from unet_batch.devices.claim import visible
+
 
 def device_kind(name: str) -> Literal["cpu", "cuda"]:
     """``auto`` as the kind of device that this machine has, any other name as its kind."""
     if name == "auto":
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-        return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and not hidden else "cpu"
+        return "cuda" if visible() else "cpu"
     return "cuda" if name.startswith("cuda") else "cpu"
 
 

@@ -44,21 +44,31 @@ def affine_for(spec: ModelSpec, percentiles_of: PercentilesOf) -> Affine:
             return Affine((0.0,) * spec.in_channels, (1.0,) * spec.in_channels)
 
 
-def apply(x: "Tensor", affine: Affine) -> "Tensor":
-    """``x`` (N, C, *spatial) of any real type as normalised float32, on its own device."""
+def apply(
+    x: "Tensor", affine: Affine, offset: "Tensor | None" = None, scale: "Tensor | None" = None
+) -> "Tensor":
+    """``x`` (N, C, *spatial) of any real type as normalised float32, on its own device.
+
+    ``offset`` and ``scale`` are those of ``affine`` as tensors there, of shape (1, C, 1, ...): whoever calls
+    often on a GPU keeps them, as making them lets the GPU wait for the host.
+    """
     import torch  # noqa: PLC0415 - the affine itself needs none
 
     if not any(affine.offset) and set(affine.scale) == {1.0}:
         return x.to(torch.float32, copy=True)
-    per_channel = (1, -1) + (1,) * (x.ndim - 2)
-    offset = torch.tensor(affine.offset, dtype=torch.float32, device=x.device).view(per_channel)
-    scale = torch.tensor(affine.scale, dtype=torch.float32, device=x.device).view(per_channel)
+    if offset is None or scale is None:
+        per_channel = (1, -1) + (1,) * (x.ndim - 2)
+        offset = torch.tensor(affine.offset, dtype=torch.float32, device=x.device).view(per_channel)
+        scale = torch.tensor(affine.scale, dtype=torch.float32, device=x.device).view(per_channel)
     return x.to(torch.float32, copy=True).sub_(offset).mul_(scale)
 
 
-def stored(x: "Tensor", affine: Affine) -> "Tensor":
+def stored(
+    x: "Tensor", affine: Affine, offset: "Tensor | None" = None, scale: "Tensor | None" = None
+) -> "Tensor":
     """As ``apply``, but 0 where ``x`` is NaN: no data, which would spread over a network's reach."""
-    return apply(x, affine).nan_to_num_(nan=0.0) if x.is_floating_point() else apply(x, affine)
+    found = apply(x, affine, offset, scale)
+    return found.nan_to_num_(nan=0.0) if x.is_floating_point() else found
 
 
 def _stretch(low: float, high: float) -> tuple[float, float]:

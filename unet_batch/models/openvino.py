@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,6 +20,7 @@ from unet_batch.models import normalise
 from unet_batch.models.feed import Feed
 from unet_batch.models.folding import fold_batch_norm
 from unet_batch.models.normalise import Affine
+from unet_batch.models.runtime import Runtime
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -47,15 +48,15 @@ class OpenVinoNetwork:
     def __init__(
         self,
         module: nn.Module,
-        precision: Literal["fp32", "bf16", "fp16"],
+        runtime: Runtime,
         feed: Feed,
         example: tuple[int, ...],
-        threads: int | None,
     ) -> None:
         """Convert ``module``, whose smallest input has the shape ``example``, for ``feed``.
 
-        Calls at once share ``threads`` evenly, where no answer depends on how many these are.
+        Calls at once share the threads evenly, where no answer depends on how many these are.
         """
+        precision, threads = runtime.precision, runtime.threads
         if precision not in _HINTS:
             raise InputError(f"backend openvino: no {precision} on a CPU; use bf16 or fp32")
         program = _program(module, feed, example)
@@ -63,7 +64,7 @@ class OpenVinoNetwork:
         self._before = None if inside else feed.affine
         if inside:
             program = _normalising(program, inside)
-        streams = feed.at_once if _is_ordered(program) else 1
+        streams = runtime.calls if _is_ordered(program) else 1
         self._compiled = _core().compile_model(program, "CPU", _settings(precision, threads, streams))
         self.calls = int(self._compiled.get_property("NUM_STREAMS"))  # no more than there are cores
         self._threads = threads

@@ -5,18 +5,21 @@ torch is imported only where something runs.
 """
 
 import importlib.util
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from unet_batch.errors import InputError
+from unet_batch.errors import InputError, one_line
 from unet_batch.models.machine import cpu_has_bf16, device_kind, free_memory
 from unet_batch.models.normalise import Affine
+from unet_batch.models.runtime import Runtime
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import PredictConfig
-from unet_batch.prediction.planning import Choice, choose_block, deciding_threads, tile_choices
+from unet_batch.prediction.plan import Choice
+from unet_batch.prediction.planning import choose_block, deciding_threads, tile_choices
 from unet_batch.prediction.request import Request
 from unet_batch.prediction.resources import MEMORY_SHARE, network_bytes, worker_count
 from unet_batch.tiling import ceil_div
@@ -30,13 +33,26 @@ CALLS = 3  # of each tile that is tried: one to warm up, and the better of two
 CAP = {("cpu", 2): 2048, ("cuda", 2): 2048, ("cpu", 3): 128, ("cuda", 3): 192}
 CPU_BYTES = 3.5 * 2**30  # of one network call that is not tried: wide networks gain little from larger tiles
 CUDA_BATCH_PIXELS = 4 * 2**20
+ASSUMED_GPU_BYTES = 16 * 2**30
 # Compiling takes some 40 s and gains some 15 % over eager (measured on CPU): worth it for long runs only.
 COMPILE_GAIN, COMPILE_SECONDS = 0.15, 40.0
 
 
-def assume(request: Request) -> Choice:
-    """A choice without running anything: what usually wins, within memory."""
-    config, kind = request.config, device_kind(request.config.device)
+logger = logging.getLogger(__name__)
+
+
+def assume(request: Request, gpu_bytes: int = ASSUMED_GPU_BYTES) -> Choice:
+    """A choice without running anything: what usually wins, within memory.
+
+    A driver does not ask a GPU, which would create a context there: it assumes ``gpu_bytes`` of memory. Where
+    others than this machine's workers may compute, only a GPU can be meant by fp16.
+
+    Raises:
+        InputError: fp16 on a CPU, or settings that the network cannot take.
+    """
+    config = request.config
+    elsewhere = config.device == "auto" and config.scheduler is not None
+    kind = "cuda" if elsewhere and config.precision == "fp16" else device_kind(config.device)
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if kind == "cuda" or cpu_has_bf16() else "fp32"
@@ -47,11 +63,11 @@ def assume(request: Request) -> Choice:
         able = kind == "cpu" and importlib.util.find_spec("openvino") is not None
         backend = "openvino" if able and request.spec.architecture != "exported" else "eager"
     batch = 1 if config.batch == "auto" else config.batch
-    choice = Choice(kind, precision, backend, (), batch)
+    choice, memory = Choice(kind, precision, backend, (), batch), _memory(config, kind, gpu_bytes)
     block = choose_block(request, kind)
     tiles = tile_choices(request, block)
     cap = CAP[kind, request.spec.dims]
-    fitting = [t for t in tiles if max(t) <= cap and _modest(request, choice, t)]
+    fitting = [t for t in tiles if max(t) <= cap and _modest(request, choice, t, memory)]
     choice = replace(choice, tile=min(fitting or tiles[-1:], key=lambda tile: _seen(request, block, tile)))
     if kind == "cuda" and config.batch == "auto":
         pixels = prod(request.spec.input_size(t) for t in choice.tile)
@@ -77,20 +93,22 @@ class Autotuner:
             CheckpointError: a checkpoint that cannot be used.
             InputError: a device, precision or backend that is not there.
         """
+        from unet_batch.devices.device import open_device  # noqa: PLC0415 - imports torch
         from unet_batch.models.device import resolve_device, resolve_precision  # noqa: PLC0415 - torch
         from unet_batch.prediction.networks import loaded  # noqa: PLC0415 - imports torch
 
         request = Request.open(self.image, self.models, self.config, self.axes)
         modules = [loaded(*pair)[0] for pair in zip(request.hashes, self.models, strict=True)]
         device = resolve_device(self.config.device)
-        choice = assume(replace(request, config=self.config.model_copy(update={"device": device})))
+        memory = open_device(device).memory().free if device != "cpu" else 0
+        choice = assume(replace(request, config=self.config.model_copy(update={"device": device})), memory)
         choice = replace(choice, precision=resolve_precision(self.config.precision, device))
         todo = prod(b - a for a, b in request.roi)
         decided = "auto" not in (self.config.tile, self.config.backend)
         if (decided or todo < SMALL * _pixels(choice)) and not self.measure:
             return self._convertible(choice, modules[0], request.spec, device)
-        best = self._fastest(request, choice, modules[0], device)
-        return self._compiled(best, todo)
+        best = self._fastest(request, choice, modules[0], device, memory)
+        return self._compiled(best, todo, request.spec, modules[0], device)
 
     def _convertible(self, choice: Choice, module: "nn.Module", spec: ModelSpec, device: str) -> Choice:
         """``choice``, with eager where the assumed backend cannot take this network."""
@@ -102,23 +120,26 @@ class Autotuner:
         tile = (max(1, spec.receptive_field().multiple),) * spec.dims
         try:
             shape = input_shape(spec, replace(choice, tile=tile))
-            prepare(module, spec, device, choice.precision, choice.backend, Feed(shape), self.threads)
+            prepare(module, spec, _runtime(choice, device, self.threads), Feed(shape))
         except InputError:
             return replace(choice, backend="eager")
         return choice
 
-    def _fastest(self, request: Request, choice: Choice, module: "nn.Module", device: str) -> Choice:
+    def _fastest(
+        self, request: Request, choice: Choice, module: "nn.Module", device: str, memory: int
+    ) -> Choice:
         """The tile with the highest rate: from the assumed one upwards, downwards where that is no faster."""
         choice = self._convertible(choice, module, request.spec, device)
         began, todo = time.perf_counter(), prod(b - a for a, b in request.roi)
         tiles = tile_choices(request, choose_block(request, choice.device))
+        memory = _memory(self.config, choice.device, memory)
         at = tiles.index(choice.tile)
         first = best = self._rated(choice, request, module, device)
         for way in (tiles[:at][::-1], tiles[at + 1 :]):
             for candidate in (replace(choice, tile=tile) for tile in way):
                 spent = time.perf_counter() - began + CALLS * _pixels(candidate) / _rate_of(best)
                 limit = SECONDS if self.measure else min(SECONDS, SHARE * todo / _rate_of(best))
-                if spent > limit or not _fits(request, candidate, candidate.tile):
+                if spent > limit or not _fits(request, candidate, candidate.tile, memory):
                     break
                 rated = self._rated(candidate, request, module, device)
                 if _rate_of(rated) < 0.7 * _rate_of(best):  # beyond what a noisy machine makes of equals
@@ -133,11 +154,27 @@ class Autotuner:
         rate = _rate(module, request, choice, device, threads)
         return replace(choice, rate=rate)
 
-    def _compiled(self, best: Choice, pixels: int) -> Choice:
+    def _compiled(
+        self, best: Choice, pixels: int, spec: ModelSpec, module: "nn.Module", device: str
+    ) -> Choice:
+        """``best`` compiled where that pays and works: without a compiler for Triton it does not."""
         gain = pixels / best.rate * COMPILE_GAIN if best.rate else 0.0
-        if self.config.backend == "auto" and best.backend == "eager" and gain > 3 * COMPILE_SECONDS:
-            return replace(best, backend="compile")
-        return best
+        if self.config.backend != "auto" or best.backend != "eager" or gain <= 3 * COMPILE_SECONDS:
+            return best
+        from unet_batch.devices.device import open_device  # noqa: PLC0415 - imports torch
+        from unet_batch.models.device import prepare  # noqa: PLC0415
+        from unet_batch.models.feed import Feed  # noqa: PLC0415
+
+        compiled, feed = replace(best, backend="compile"), Feed(input_shape(spec, best))
+        try:
+            network = prepare(module, spec, _runtime(compiled, device, self.threads), feed)
+            place = open_device(device)
+            network(place.empty(feed.shape, feed.dtype))
+            place.synchronize()
+        except Exception as error:  # noqa: BLE001 - torch's compiler raises anything
+            logger.warning("torch.compile does not work here (%s); eager is used", one_line(error))
+            return best
+        return compiled
 
 
 def input_shape(spec: ModelSpec, choice: Choice) -> tuple[int, ...]:
@@ -145,18 +182,23 @@ def input_shape(spec: ModelSpec, choice: Choice) -> tuple[int, ...]:
     return (choice.batch, spec.in_channels, *(spec.input_size(t) for t in choice.tile))
 
 
-def _fits(request: Request, choice: Choice, tile: Sequence[int]) -> bool:
-    available = free_memory() // max(1, worker_count(request.config))
-    if choice.device == "cuda":
-        import torch  # noqa: PLC0415 - only asked where a GPU is
-
-        available = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 16 * 2**30
-    return bool(network_bytes(request.spec, choice, tile) < MEMORY_SHARE * available)
+def _memory(config: PredictConfig, kind: str, gpu_bytes: int) -> int:
+    """Bytes that one worker may hope for."""
+    return gpu_bytes if kind == "cuda" else free_memory() // max(1, worker_count(config))
 
 
-def _modest(request: Request, choice: Choice, tile: Sequence[int]) -> bool:
+def _runtime(choice: Choice, device: str, threads: int | None) -> Runtime:
+    return Runtime(device, choice.precision, choice.backend, threads)
+
+
+def _fits(request: Request, choice: Choice, tile: Sequence[int], memory: int) -> bool:
+    return bool(network_bytes(request.spec, choice, tile) < MEMORY_SHARE * memory)
+
+
+def _modest(request: Request, choice: Choice, tile: Sequence[int], memory: int) -> bool:
     on_gpu = choice.device == "cuda"
-    return _fits(request, choice, tile) and (on_gpu or network_bytes(request.spec, choice, tile) < CPU_BYTES)
+    small = on_gpu or network_bytes(request.spec, choice, tile) < CPU_BYTES
+    return small and _fits(request, choice, tile, memory)
 
 
 def _seen(request: Request, block: Sequence[int], tile: Sequence[int]) -> int:
@@ -182,22 +224,30 @@ def _rate(module: "nn.Module", request: Request, choice: Choice, device: str, th
     """Pixels of output per second, the better of two calls after one to warm up."""
     import torch  # noqa: PLC0415 - only where something runs
 
+    from unet_batch.devices.device import open_device  # noqa: PLC0415
     from unet_batch.models.device import prepare  # noqa: PLC0415
     from unet_batch.models.feed import Feed, dtype_of  # noqa: PLC0415
 
     spec, channels = request.spec, request.spec.in_channels
     affine = Affine((0.5,) * channels, (0.5,) * channels)  # which one does not change the rate
     feed = Feed(input_shape(spec, choice), dtype_of(str(request.image.dtype)), affine)
-    network = prepare(module, spec, device, choice.precision, choice.backend, feed, threads)
-    x = (200 * torch.rand(feed.shape, device=device)).to(feed.dtype)
+    network = prepare(module, spec, _runtime(choice, device, threads), feed)
+    place = open_device(device)
     with torch.inference_mode():
+        x = place.upload((200 * torch.rand(feed.shape)).to(feed.dtype))
         network(x)
-        seconds = [_seconds(lambda: network(x)[..., 0].sum().item()) for _ in range(CALLS - 1)]
+        place.synchronize()
+
+        def call() -> None:
+            network(x)
+            place.synchronize()
+
+        seconds = [_seconds(call) for _ in range(CALLS - 1)]
     return _pixels(choice) / min(seconds)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    """Of one call that waits for the device, as ``.item()`` does."""
+def _seconds(call: Callable[[], None]) -> float:
+    """Of one call that waits for the device."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started

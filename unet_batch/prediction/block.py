@@ -2,8 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +13,7 @@ from unet_batch.prediction.foreground import Foreground
 from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.resources import CACHE_BYTES, calls_at_once
 from unet_batch.schedule.events import Event
-from unet_batch.schedule.worker import ordinal, packets_here
+from unet_batch.schedule.worker import packets_here
 from unet_batch.store.cache import ChunkCache, ReadCount
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
@@ -31,7 +29,7 @@ class PredictWork:
         image: path of the image.
         masks: path of the store.
         models: paths of the checkpoints, in the plan's order.
-        device: ``cpu``, ``cuda`` (each worker takes the one of its number) or ``cuda:N``.
+        device: ``cpu``, ``cuda`` (each worker claims one that no other has) or ``cuda:N``.
         threads: CPU threads of the network; None leaves the library's choice.
         workers: how many share the machine's memory, as far as the driver knows.
         blocks: how many each is to do, likewise; from both follows how many network calls run at once.
@@ -60,6 +58,8 @@ class _Tools:
     """What one process needs for its blocks, opened once and shared by its threads."""
 
     def __init__(self, work: PredictWork) -> None:
+        from unet_batch.models.device import resolve_device  # noqa: PLC0415 - torch on workers, not in drivers
+        from unet_batch.prediction.pipeline import pipeline_of  # noqa: PLC0415 - imports torch
         from unet_batch.prediction.predictor import Predictor  # noqa: PLC0415 - torch on workers, not in drivers
 
         self.plan = work.plan
@@ -67,18 +67,14 @@ class _Tools:
         self.masks = Masks.open(work.masks, writable=True)
         self.foreground = Foreground.open(work.plan, self.image)
         self.cache = ChunkCache(CACHE_BYTES)
-        self.predictor = Predictor(
+        predictor = Predictor(
             work.plan,
             work.models,
-            _own_device(work.device),
-            work.threads,
+            work.plan.runtime(resolve_device(work.device), work.threads, _calls(work)),
             self.masks.one_pass_levels,
             self.masks.layout.fill,
-            _calls(work),
         )
-        # A device holds what its calls compute, and one answer more that is being made ready to be written.
-        self.turns = threading.BoundedSemaphore(self.predictor.calls)
-        self.answers = threading.BoundedSemaphore(self.predictor.calls + 1)
+        self.pipeline = pipeline_of(predictor)
 
     def process(self, number: int) -> Event:
         """Read, predict and write one block."""
@@ -96,12 +92,7 @@ class _Tools:
             return Event(
                 number, "skipped", stages=stopwatch.seconds, decoded_bytes=decoded, needed_bytes=needed
             )
-        with _turn(self.answers, stopwatch):
-            with _turn(self.turns, stopwatch), stopwatch("network"):
-                answer = self.predictor.answer(hull, block.box, valid)
-            with stopwatch("write"):
-                computed = self.predictor.computed(answer, block.box)
-                del answer
+        computed = self.pipeline(hull, block.box, valid, stopwatch)
         with stopwatch("write"):
             checksum = self.masks.write_block(block.box, computed.arrays)
         return Event(
@@ -112,6 +103,7 @@ class _Tools:
             stages=stopwatch.seconds,
             decoded_bytes=decoded,
             needed_bytes=needed,
+            remark=computed.remark,
         )
 
     def _interior(self, block: Block) -> Box:
@@ -140,16 +132,6 @@ class _CachedSource:
         return np.asarray(pixels)
 
 
-@contextmanager
-def _turn(semaphore: threading.BoundedSemaphore, stopwatch: Stopwatch) -> Iterator[None]:
-    with stopwatch("wait"):
-        semaphore.acquire()
-    try:
-        yield
-    finally:
-        semaphore.release()
-
-
 def _calls(work: PredictWork) -> int:
     """How many network calls this worker should run at once."""
     packets, threads = packets_here(), work.threads or 1
@@ -167,12 +149,3 @@ def _tools_of(work: PredictWork) -> _Tools:
             _tools.clear()
             _tools[work] = _Tools(work)
         return _tools[work]
-
-
-def _own_device(device: str) -> str:
-    """The GPU of this worker, where every worker of a machine takes one."""
-    if device != "cuda":
-        return device
-    import torch  # noqa: PLC0415 - not needed on CPUs
-
-    return f"cuda:{ordinal() % max(1, torch.cuda.device_count())}"

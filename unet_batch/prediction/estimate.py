@@ -8,8 +8,7 @@ import numpy as np
 from unet_batch.cluster.config import packets_at_once
 from unet_batch.inference.views import views
 from unet_batch.prediction.config import PredictConfig
-from unet_batch.prediction.plan import Plan
-from unet_batch.prediction.planning import Choice
+from unet_batch.prediction.plan import Choice, Plan
 from unet_batch.prediction.resources import (
     CACHE_BYTES,
     calls_at_once,

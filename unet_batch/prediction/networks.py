@@ -8,6 +8,7 @@ from torch import nn
 from unet_batch.models import device as devices
 from unet_batch.models.checkpoint import load_checkpoint
 from unet_batch.models.feed import Feed, dtype_of
+from unet_batch.models.runtime import Runtime
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.plan import Plan
 
@@ -26,10 +27,8 @@ def loaded(digest: str, path: str) -> tuple[nn.Module, ModelSpec]:
     return _loaded[digest]
 
 
-def ready_networks(
-    plan: Plan, models: Sequence[str], device: str, threads: int | None, calls: int
-) -> list[devices.Network]:
-    """The checkpoints ``models``, in the plan's order, ready for the plan's tiles on ``device``.
+def ready_networks(plan: Plan, models: Sequence[str], runtime: Runtime) -> list[devices.Network]:
+    """The checkpoints ``models``, in the plan's order, ready for the plan's tiles.
 
     Those of the plan before this one are used again where they are the same: the images of a series share one
     loaded network, and no other stays in memory.
@@ -37,25 +36,19 @@ def ready_networks(
     Args:
         plan: what to compute.
         models: paths of the checkpoints.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads of all calls; None leaves the library's choice.
-        calls: how many calls should run at once at most.
+        runtime: where and how they run.
 
     Raises:
         CheckpointError: a checkpoint that cannot be used.
     """
-    compute, feed = plan.compute, Feed(plan.input_shape, dtype_of(plan.image.dtype), plan.affine, calls)
-    keys = [
-        (digest, device, compute.precision, compute.backend, feed, threads) for digest in plan.model.hashes
-    ]
+    feed = Feed(plan.input_shape, dtype_of(plan.image.dtype), plan.affine)
+    keys = [(digest, runtime, feed) for digest in plan.model.hashes]
     before = dict(_ready)
     _ready.clear()
     for key, digest, model in zip(keys, plan.model.hashes, models, strict=True):
         if key not in before:
             module, spec = loaded(digest, model)
-            before[key] = devices.prepare(
-                module, spec, device, compute.precision, compute.backend, feed, threads
-            )
+            before[key] = devices.prepare(module, spec, runtime, feed)
         _ready[key] = before[key]
     _loaded.clear()
     return [_ready[key] for key in keys]

@@ -6,6 +6,7 @@ Where the work is done (workers, packets, paths) is not in it: that may change b
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,9 +15,33 @@ from pydantic import model_validator
 from unet_batch.config import Config
 from unet_batch.inference.views import Averaging
 from unet_batch.models.normalise import Affine
+from unet_batch.models.runtime import Backend, Precision, Runtime
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import SkipBackground
 from unet_batch.tiling import BlockGrid, Box, TileGrid
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What ``auto`` became: by trial, by an earlier plan, or by assumption.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        precision: as settings have it.
+        backend: as settings have it.
+        tile: extent on the network's axes.
+        batch: tiles per call.
+        rate: pixels of output per second and worker, None where nothing was measured.
+        threads: of a network call where its last bits depend on them; None takes the setting or all cores.
+    """
+
+    device: Literal["cpu", "cuda"]
+    precision: Precision
+    backend: Backend
+    tile: tuple[int, ...]
+    batch: int
+    rate: float | None = None
+    threads: int | None = None
 
 
 class ImagePart(Config):
@@ -59,8 +84,8 @@ class ComputePart(Config):
     """
 
     device: Literal["cpu", "cuda"]
-    precision: Literal["fp32", "bf16", "fp16"]
-    backend: Literal["eager", "compile", "openvino"]
+    precision: Precision
+    backend: Backend
     batch: int
     threads: int | None
     merge: Literal["crop", "blend"]
@@ -143,6 +168,11 @@ class Plan(Config):
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one network call: (N, C, *spatial)."""
         return (self.compute.batch, self.spec.in_channels, *self.tiles.input_shape[-self.spec.dims :])
+
+    def runtime(self, device: str, threads: int | None, calls: int = 1) -> Runtime:
+        """How networks run on ``device``; where results depend on the number of threads, it is the plan's."""
+        compute = self.compute
+        return Runtime(device, compute.precision, compute.backend, compute.threads or threads, calls)
 
     @property
     def exact(self) -> bool:

@@ -1,6 +1,5 @@
 """From a request and a choice of tile, batch and arithmetic to the plan. Imports no torch, runs nothing."""
 
-from dataclasses import dataclass
 from math import ceil, prod
 from typing import Literal
 
@@ -11,6 +10,7 @@ from unet_batch.models.normalise import affine_for
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.mask import open_mask
 from unet_batch.prediction.plan import (
+    Choice,
     ComputePart,
     GridPart,
     ImagePart,
@@ -29,29 +29,6 @@ SMALLEST_BLOCK = {2: 512, 3: 64}
 CHUNK = {2: 512, 3: 128}
 FEW_BLOCKS = 4
 ORDERED_NORMS = ("none", "batch")
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What ``auto`` became: by trial, by an earlier plan, or by assumption.
-
-    Attributes:
-        device: ``cpu`` or ``cuda``.
-        precision: as settings have it.
-        backend: as settings have it.
-        tile: extent on the network's axes.
-        batch: tiles per call.
-        rate: pixels of output per second and worker, None where nothing was measured.
-        threads: of a network call where its last bits depend on them; None takes the setting or all cores.
-    """
-
-    device: Literal["cpu", "cuda"]
-    precision: Literal["fp32", "bf16", "fp16"]
-    backend: Literal["eager", "compile", "openvino"]
-    tile: tuple[int, ...]
-    batch: int
-    rate: float | None = None
-    threads: int | None = None
 
 
 def make_plan(request: Request, choice: Choice) -> Plan:

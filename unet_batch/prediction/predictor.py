@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unet_batch.inference.canvas import decide
 from unet_batch.inference.sliding_window import SlidingWindow
+from unet_batch.models.runtime import Runtime
 from unet_batch.prediction.networks import ready_networks
 from unet_batch.prediction.plan import Plan
 from unet_batch.store.pyramid import halve_labels, halve_mean
@@ -37,10 +38,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """A block as it is stored: for every layer one (C, *box) array per level, and pixels per class."""
+    """A block as it is stored: for every layer one (C, *box) array per level, and pixels per class.
+
+    ``remark`` says where it was computed otherwise than planned.
+    """
 
     arrays: dict[str, list[NDArray[Any]]]
     counts: tuple[int, ...]
+    remark: str = ""
 
 
 class Predictor:
@@ -49,11 +54,9 @@ class Predictor:
     Args:
         plan: what to compute.
         models: paths of the checkpoints, in the plan's order.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads of all calls; None leaves the library's choice.
+        runtime: where and how they run.
         levels: levels that a block writes itself.
         fill: label of pixels without data.
-        calls: how many should run at once at most.
 
     Attributes:
         calls: how many threads may ask the networks at once.
@@ -63,16 +66,13 @@ class Predictor:
         self,
         plan: Plan,
         models: Sequence[str],
-        device: str,
-        threads: int | None,
+        runtime: Runtime,
         levels: int,
         fill: float,
-        calls: int = 1,
     ) -> None:
-        self.plan, self.device, self.levels, self.fill = plan, device, levels, fill
+        self.plan, self.device, self.levels, self.fill = plan, runtime.device, levels, fill
         self.dims, compute = plan.spec.dims, plan.compute
-        # Where results depend on the number of threads, it is the plan's.
-        networks = ready_networks(plan, models, device, compute.threads or threads, calls)
+        networks = ready_networks(plan, models, runtime)
         self.calls = min(network.calls for network in networks)
         self.window = SlidingWindow(
             networks,
@@ -80,8 +80,8 @@ class Predictor:
             plan.tiles,
             batch=compute.batch,
             tta=compute.tta,
-            device=device,
-            fixed_batch=compute.backend != "eager",
+            device=runtime.device,
+            batches="captured" if compute.backend == "eager" else "full",
         )
 
     def answer(self, hull: NDArray[Any], region: Box, valid: NDArray[np.bool_] | None = None) -> Answer:
@@ -92,7 +92,7 @@ class Predictor:
         tiles = [tile for tile in self.plan.tiles.tiles(region) if _wanted(tile, region, valid)]
         with torch.inference_mode():
             labels, probabilities = self._answer(self.window.to_device(hull), region, tiles)
-            keep = None if valid is None else torch.from_numpy(self._spatial(valid)).to(self.device)
+            keep = None if valid is None else self.window.device.upload(torch.from_numpy(self.spatial(valid)))
             return Answer(labels, probabilities, keep)
 
     def computed(self, answer: Answer, region: Box) -> Computed:
@@ -121,9 +121,8 @@ class Predictor:
         probabilities = self.window.probabilities(pixels, region, tiles)
         return decide(probabilities, head, averaged=True), probabilities
 
-    def _computed(
-        self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None, region: Box
-    ) -> Computed:
+    def _layers(self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None) -> dict[str, Tensor]:
+        """The finest level of each layer; pixels that do not count are no data."""
         output = self.plan.output
         if keep is not None:
             labels = torch.where(keep, labels, torch.full_like(labels, self.fill))
@@ -132,12 +131,37 @@ class Predictor:
             layers["probabilities"] = _quantised(probabilities, keep)
         if output.confidence and probabilities is not None:
             layers["confidence"] = _quantised(probabilities.amax(dim=0, keepdim=True), keep)
+        return layers
+
+    def _computed(
+        self, labels: Tensor, probabilities: Tensor | None, keep: Tensor | None, region: Box
+    ) -> Computed:
+        layers = self._layers(labels, probabilities, keep)
         outer = region.shape[: -self.dims]
         host = {
-            name: [_to_host(part, outer) for part in self._levels(name, pixels)]
+            name: [to_host(part, outer) for part in self._levels(name, pixels)]
             for name, pixels in layers.items()
         }
-        return Computed(host, self._counts(host["labels"][0]))
+        return Computed(host, self._counts(host["labels"][0]), self.window.remark)
+
+    def layers(
+        self, pixels: Tensor, keep: Tensor | None, region: Box, valid: NDArray[np.bool_] | None
+    ) -> tuple[dict[str, list[Tensor]], Tensor]:
+        """All levels of all layers and the pixels per class, on the device and without waiting for it.
+
+        Args:
+            pixels: (C, *spatial) of the region's read box.
+            keep: which pixels of the region count (*spatial), None for all.
+            region: the block.
+            valid: as ``keep``, on the host.
+        """
+        tiles = [tile for tile in self.plan.tiles.tiles(region) if _wanted(tile, region, valid)]
+        with torch.inference_mode():
+            labels, probabilities = self._answer(pixels, region, tiles)
+            found = self._layers(labels, probabilities, keep)
+            return {name: self._levels(name, one) for name, one in found.items()}, self._counted(
+                found["labels"]
+            )
 
     def _levels(self, name: str, pixels: Tensor) -> list[Any]:
         """All levels of a layer; on the CPU by numpy: torch makes threads wait for each other every step."""
@@ -165,9 +189,25 @@ class Predictor:
             case _:
                 return (int(np.count_nonzero(labels[0] == labels[0])),)  # NaN is no value, and not itself
 
-    def _spatial(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """``valid`` (*region) without its outer axes, which have one pixel in a block."""
-        return valid.reshape(valid.shape[-self.dims :])
+    def _counted(self, labels: Tensor) -> Tensor:
+        """As ``_counts``, on the device."""
+        match self.plan.spec.head:
+            case "multiclass":
+                classes = self.plan.spec.out_channels
+                if classes <= FEW_CLASSES:
+                    return torch.stack([(labels == k).sum() for k in range(classes)])
+                flat = labels.reshape(-1).long()
+                counts = flat.new_zeros(int(self.fill) + 1)
+                return counts.scatter_add_(0, flat, torch.ones_like(flat))[:classes]
+            case "multilabel":
+                return (labels == 1).flatten(1).sum(dim=1)
+            case _:
+                return (~labels[0].isnan()).sum().reshape(1)
+
+    def spatial(self, array: NDArray[Any]) -> NDArray[Any]:
+        """``array`` without its outer axes, which have one pixel in a block."""
+        lead = array.shape[: array.ndim - len(self.plan.image.shape)]
+        return array.reshape(lead + array.shape[array.ndim - self.dims :])
 
 
 def _wanted(tile: Tile, region: Box, valid: NDArray[np.bool_] | None) -> bool:
@@ -180,7 +220,8 @@ def _quantised(probabilities: Tensor, keep: Tensor | None) -> Tensor:
     return values if keep is None else torch.where(keep, values, torch.full_like(values, NO_DATA))
 
 
-def _to_host(pixels: Any, outer: Sequence[int]) -> NDArray[Any]:
+def to_host(pixels: Any, outer: Sequence[int]) -> NDArray[Any]:
+    """(C, *block) as it is stored, from what is or comes to be in the host's memory."""
     array = pixels.cpu().numpy() if isinstance(pixels, Tensor) else pixels
     if array.dtype == np.int32:  # more classes than uint8 holds; torch computes little in uint16
         array = array.astype(np.uint16)

@@ -6,17 +6,16 @@ Imports neither torch nor dask.
 import os
 from collections.abc import Sequence
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unet_batch.models.machine import device_kind, free_memory
+from unet_batch.devices.claim import count
+from unet_batch.models.machine import free_memory
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.tiling import ceil_div
 
 if TYPE_CHECKING:
-    from unet_batch.prediction.plan import ComputePart, Plan
-    from unet_batch.prediction.planning import Choice
+    from unet_batch.prediction.plan import Choice, ComputePart, Plan
 
 CACHE_BYTES = 64 * 2**20  # decoded chunks that a worker keeps for neighbouring blocks
 MEMORY_SHARE = 0.35  # of what is free, for the networks of all workers of a machine
@@ -55,12 +54,7 @@ def worker_count(config: PredictConfig) -> int:
     """Worker processes to start: one for each GPU, else one; 0 is the serial loop."""
     if config.workers != "auto":
         return config.workers
-    if device_kind(config.device) == "cpu" or ":" in config.device:
-        return 1
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return max(1, len([v for v in visible.split(",") if v]))
-    return max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+    return max(1, count(config.device))
 
 
 def network_bytes(spec: ModelSpec, compute: "Choice | ComputePart", tile: Sequence[int]) -> int:

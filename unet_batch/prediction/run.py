@@ -27,8 +27,8 @@ from unet_batch.prediction.block import PredictWork
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.nodata import NoData
 from unet_batch.prediction.output import classes_counted, layout_of
-from unet_batch.prediction.plan import Plan
-from unet_batch.prediction.planning import Choice, make_plan
+from unet_batch.prediction.plan import Choice, Plan
+from unet_batch.prediction.planning import make_plan
 from unet_batch.prediction.request import Request
 from unet_batch.prediction.resources import threads, worker_count
 from unet_batch.prediction.scale import remark

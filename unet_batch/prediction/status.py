@@ -33,6 +33,8 @@ class Status:
         read_amplification: bytes decoded for each byte needed, over all runs.
         stages: worker seconds by stage, over all runs.
         untiled_max_abs_diff: largest difference to an untiled pass that ``verify --untiled`` found.
+        failures: the last lines of the log of failures.
+        remarks: what workers did otherwise than planned, such as smaller tiles where memory ended.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Status:
     stages: Mapping[str, float]
     untiled_max_abs_diff: float | None
     failures: Sequence[str]
+    remarks: Sequence[str]
 
 
 def status(path: str | Path) -> Status:
@@ -84,6 +87,7 @@ def status(path: str | Path) -> Status:
         stages=sum_stages(run.stages for run in runs),
         untiled_max_abs_diff=masks.attributes.get("untiled_max_abs_diff"),
         failures=failures_of(path),
+        remarks=list(dict.fromkeys(remark for run in runs for remark in run.remarks)),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
+from unet_batch.models.device import resolve_device
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.nodata import NoData
 from unet_batch.prediction.plan import Plan
@@ -50,7 +51,8 @@ def compare_untiled(path: str | Path, windows: int, seed: int = 0) -> Difference
     settings = PredictConfig.model_validate(provenance["settings"])
     image = Image.open(provenance["image"], axes=plan.image.axes, level=plan.image.level)
     device = settings.device if settings.device != "auto" else plan.compute.device
-    predictor = Predictor(plan, provenance["models"], device, threads(settings), 1, masks.layout.fill)
+    runtime = plan.runtime(resolve_device(device), threads(settings))
+    predictor = Predictor(plan, provenance["models"], runtime, 1, masks.layout.fill)
     source = _ChosenChannels(image, plan.image.channels)
     nodata = NoData.open(plan, image)
     largest, unequal, compared = 0.0, 0, 0

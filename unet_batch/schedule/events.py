@@ -29,6 +29,7 @@ class Event:
         error: what went wrong, one line; empty unless failed.
         worker: who did it.
         job: of a batch system, in which it was done.
+        remark: what was done otherwise than planned, one line; empty where nothing was.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Event:
     error: str = ""
     worker: str = ""
     job: str = ""
+    remark: str = ""
 
 
 class Work(Protocol):

@@ -13,16 +13,6 @@ def run_packet(work: Work, packet: Packet) -> list[Event]:
     return [attempt(work, number, worker) for number in packet]
 
 
-def ordinal() -> int:
-    """Position of this worker among those of its machine, as its name tells; 0 outside a worker."""
-    try:
-        name = str(get_worker().name)
-    except ValueError:
-        return 0
-    digits = name.rsplit("-", 1)[-1]
-    return int(digits) if digits.isdigit() else 0
-
-
 def packets_here() -> int:
     """How many packets this worker runs at the same time; 1 outside a worker."""
     try:

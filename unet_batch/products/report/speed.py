@@ -92,7 +92,9 @@ def blocks(facts: Facts) -> str:
 def _told(run: RunRecord) -> str:
     began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.started))
     workers = f", {len(run.workers)} worker{'s' if len(run.workers) != 1 else ''}" if run.workers else ""
-    return f"{began} on {run.host}: {of_rate(run.pixels_per_second)} over {duration(run.seconds)}{workers}"
+    remarks = "".join(f"; {remark}" for remark in run.remarks)
+    rate = of_rate(run.pixels_per_second)
+    return f"{began} on {run.host}: {rate} over {duration(run.seconds)}{workers}{remarks}"
 
 
 def _amplification(runs: list[RunRecord]) -> str:
