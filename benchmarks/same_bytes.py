@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
@@ -27,7 +28,7 @@ from typing import Any
 
 from machine import facts, source_hash
 from same_cases import Case, chosen, networks
-from same_compare import Difference, differences, of_values
+from same_compare import Difference, cleaned, differences, finished, of_values
 from same_explained import EXPLAINED
 from same_inputs import make
 
@@ -85,11 +86,9 @@ class Answer:
     def values(self) -> Any:
         """Of --json, else the lines."""
         try:
-            return json.loads(
-                self.out.replace("/now/", "/.../").replace("/mid/", "/.../").replace("/was/", "/.../")
-            )
+            return json.loads(cleaned(self.out.encode()))
         except ValueError:
-            return self.out.splitlines()
+            return cleaned(self.out.encode()).decode().splitlines()
 
     @property
     def refusal(self) -> str | None:
@@ -160,35 +159,43 @@ def taken_over(case: Case, old: Side, new: Side, whole: Side) -> Found:
     """A run that the old code began and the new ends, compared with one that the old code did alone."""
     name = f"{case.name} | begun by the old code"
     for delay in DELAYS:
-        if killed(case, old, delay):
+        blocks = killed(case, old, delay)
+        if blocks:
             break
         remove(case, old.folder)
     else:
         return Found(name, "differs", ("it ended before it could be killed",))
     answer = new.run(*case.words, "--json-lines")
-    steps = [json.loads(line) for line in answer.out.splitlines() if line.startswith("{")]
-    first = next((step["blocks_done"] for step in steps if step["event"] == "progress"), 0)
     if answer.refusal:
         return Found(name, "refused", note=answer.refusal)
-    found: list[Difference] = (
-        [] if answer.code == 0 else [("exit code", f"{answer.code}: {last_line(answer.err)}")]
-    )
+    failed = [] if answer.code == 0 else [("exit code", f"{answer.code}: {last_line(answer.err)}")]
+    found: list[Difference] = [*failed]
     for output in case.files:
         pair = whole.folder / output, old.folder / output
         found += [(f"{output}/{where}", how) for where, how in differences(*pair, resumed=True)]
-    return judged(name, found, f"killed, went on at block {first}")
+    left = next(totals(answer.out.splitlines()), 0)
+    return judged(name, found, f"killed with {blocks} blocks to do, resumed with {left}")
 
 
-def killed(case: Case, side: Side, delay: float) -> bool:
-    """Begin a run and kill it, with its workers, soon after its first block; whether it had not ended yet."""
+def killed(case: Case, side: Side, delay: float) -> int:
+    """Begin a run and kill it, with its workers, soon after its first block.
+
+    Returns how many blocks it had to do; 0 where it ended before the kill.
+    """
     running = side.call(*case.words, "--json-lines")
     assert running.stdout is not None
-    steps = map(json.loads, running.stdout)
-    if any(step["event"] == "progress" and step["blocks_done"] for step in steps):
-        time.sleep(delay)
+    blocks = next(totals(running.stdout), 0)
+    time.sleep(delay)
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
-    return running.returncode == -signal.SIGKILL
+    whole = any(finished(side.folder / output) for output in case.outputs)
+    return 0 if whole or running.returncode != -signal.SIGKILL else blocks
+
+
+def totals(lines: Iterable[str]) -> Iterator[int]:
+    """What lines of progress give as the blocks to do, from the first block on."""
+    steps = (json.loads(line) for line in lines if line.startswith("{"))
+    return (step["blocks_total"] for step in steps if step["event"] == "progress" and step["blocks_done"])
 
 
 def remove(case: Case, folder: Path) -> None:

@@ -48,6 +48,16 @@ def files(root: Path) -> list[Path]:
     return [file for file in found if file.name != "lock"]
 
 
+def finished(output: Path) -> bool:
+    """Whether an output is whole: files come by a rename; masks say so, images drop their plan."""
+    if output.suffix != ".zarr":
+        return output.exists()
+    group = output / "zarr.json"
+    attributes = json.loads(group.read_text())["attributes"] if group.exists() else {}
+    own = attributes.get("unet_batch", {})
+    return bool(own.get("finished", "ome" in attributes and "plan" not in own))
+
+
 def of_files(was: Path, now: Path) -> Iterator[str]:
     """How two files differ."""
     first, second = was.read_bytes(), now.read_bytes()

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.same_compare import differences, of_values
+from benchmarks.same_compare import differences, finished, of_values
 
 
 @pytest.fixture
@@ -87,3 +87,18 @@ def test_networks_whose_metadata_stand_in_another_order(tmp_path):
     was, now, mid = (tmp_path / f"{name}.safetensors" for name in ("was", "now", "mid"))
     assert list(differences(was, now)) == []
     assert list(differences(was, mid)) == [(".", "4 and 4 bytes, unlike from 3 on")]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "whole"),
+    [
+        ({"ome": {}, "unet_batch": {"plan": {}, "finished": True}}, True),
+        ({"ome": {}, "unet_batch": {"plan": {}}}, False),
+        ({"ome": {}, "unet_batch": {"exact_levels": True}}, True),
+        ({}, False),
+    ],
+)
+def test_stores_that_are_whole(tmp_path, attributes, whole):
+    (tmp_path / "out.zarr").mkdir()
+    (tmp_path / "out.zarr" / "zarr.json").write_text(json.dumps({"attributes": attributes}))
+    assert finished(tmp_path / "out.zarr") is whole
