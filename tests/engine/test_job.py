@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.jobs import SquaresJob, SquaresPlan, killed_at, stop_after
 from unet_batch.cluster.config import ClusterConfig
-from unet_batch.cluster.local import connect
+from unet_batch.cluster.local import connect, rendezvous_of
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import run_job
 from unet_batch.engine.progress import Hooks
@@ -244,9 +244,9 @@ def test_plans_are_compared_as_json(job):
 
 
 @pytest.fixture(scope="module")
-def scheduler():
+def scheduler(tmp_path_factory):
     with connect(ClusterConfig(workers=2)) as client:
-        yield client.scheduler_info()["address"]
+        yield str(rendezvous_of(client, tmp_path_factory.mktemp("scheduler")))
 
 
 @pytest.mark.parametrize("how", ["serial", "threads", "dask"])
