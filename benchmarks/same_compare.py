@@ -16,7 +16,7 @@ VOLATILE = {
     *("pixels_per_second", "trial_pixels_per_second", "decoded_bytes", "read_amplification"),
 }
 STAMP = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?UTC|Z)?")
-ADDRESS = re.compile(rb"tcp://[\d.:]+")
+ADDRESS = re.compile(rb"(tcp|tls)://[\d.:]+")
 UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SIDES = re.compile(rb"/(was|now|mid)/")  # of one length, so that a path alone changes no offset
 TIMES = re.compile(r"<img[^>]*alt='their times'>|<td[^>]*data-stage=[^>]*>")
