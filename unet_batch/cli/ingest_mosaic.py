@@ -9,7 +9,7 @@ from unet_batch.cli import exit_codes, options
 from unet_batch.cli.block_verb import BlockCall, block_verb
 
 if TYPE_CHECKING:
-    from unet_batch.ingestion.mosaic.run import MosaicSummary
+    from unet_batch.ingestion.mosaic.run import MosaicResult
 
 
 @click.command()
@@ -33,7 +33,7 @@ def command(scenes: tuple[str, ...], out: Path, index: Path | None, blocks: Bloc
     return exit_codes.of_blocks(found.blocks)
 
 
-def _show(found: "MosaicSummary") -> None:
+def _show(found: "MosaicResult") -> None:
     for note in (*found.notes, *found.damaged):
         click.echo(f"note: {note}", err=True)
     size = " x ".join(map(str, found.shape))

@@ -14,6 +14,7 @@ Mask stores and mosaics grow at their final place, where people watch them. File
 import json
 import re
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -78,6 +79,58 @@ class Target(Protocol):
 
     def publish(self, facts: Facts) -> None:
         """The output is whole: say so, and put it in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class InPlaceStore(ABC):
+    """A store that grows at its final place, with its ledger inside; blocks that fail are set aside."""
+
+    path: str
+    keeps_failed: bool = True
+    cure: str = "write to another store"
+
+    @property
+    def folder(self) -> Path:
+        """The store."""
+        return Path(self.path)
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse a place that holds something else than such a store."""
+
+    @abstractmethod
+    def stored_plan(self) -> Mapping[str, Any] | None:
+        """The plan that the store was begun with."""
+
+    def clear(self) -> None:  # noqa: B027 - what a killed creation left is replaced by the next one
+        """Nothing."""
+
+    def keep(self, plan: Config) -> None:  # noqa: B027 - a store may be created with the plan in it
+        """Nothing, unless the store keeps its plan apart."""
+
+    @abstractmethod
+    def reopen(self) -> None:
+        """Remove what killed writers left."""
+
+    def may_begin_anew(self) -> bool:
+        """Never: what a store holds is what a run was for."""
+        return False
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Remove what this run has begun."""
+
+    def published(self) -> Facts | None:
+        """Never: a store is at its place from the beginning."""
+        return None
+
+    @abstractmethod
+    def finished(self) -> bool:
+        """Whether the coarse levels are there."""
+
+    @abstractmethod
+    def publish(self, facts: Facts) -> None:
+        """Say in the store that its coarse levels are there."""
 
 
 @dataclass(frozen=True, slots=True)

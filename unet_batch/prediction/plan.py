@@ -5,7 +5,6 @@ Where the work is done (workers, packets, paths) is not in it: that may change b
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -178,26 +177,3 @@ class Plan(Config):
     def exact(self) -> bool:
         """Whether the stitched result equals one untiled pass, to rounding."""
         return self.spec.receptive_field().exact and self.compute.merge == "crop"
-
-    def differences(self, other: "Plan") -> list[str]:
-        """Lines ``key: mine, not theirs`` for all that differs from ``other``."""
-        mine, theirs = dict(_flat(self.model_dump(mode="json"))), dict(_flat(other.model_dump(mode="json")))
-        keys = dict.fromkeys([*mine, *theirs])
-        return [
-            f"{key}: {_short(mine.get(key))}, not {_short(theirs.get(key))}"
-            for key in keys
-            if mine.get(key) != theirs.get(key)
-        ]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else f"{text[:12]}..."

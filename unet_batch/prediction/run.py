@@ -5,7 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.config import Config
 from unet_batch.engine.job import Ask, run_job
 from unet_batch.engine.passes import BlockPass
 from unet_batch.engine.plans import as_json
 from unet_batch.engine.progress import Hooks, Reporter
-from unet_batch.engine.target import Facts, sweep
+from unet_batch.engine.target import Facts, InPlaceStore, sweep
 from unet_batch.engine.worker_pool import Workers
 from unet_batch.errors import InputError
 from unet_batch.prediction.autotuner import Autotuner, assume
@@ -73,18 +72,8 @@ def predict(
     return run_job(PredictJob(request, MaskStore(str(out)), axes, retry_failed), hooks)
 
 
-@dataclass(frozen=True, slots=True)
-class MaskStore:
-    """A mask store as the target of a job: it grows at its final place, its plan among its attributes."""
-
-    path: str
-    keeps_failed: bool = True
-    cure: str = "write to another store"
-
-    @property
-    def folder(self) -> Path:
-        """The store."""
-        return Path(self.path)
+class MaskStore(InPlaceStore):
+    """A mask store, whose plan is among its attributes."""
 
     def check(self) -> None:
         """Refuse a place that holds something else than a mask store."""
@@ -101,28 +90,14 @@ class MaskStore:
             return None
         return as_json(plan_of(Masks.open(self.path, writable=True)))
 
-    def clear(self) -> None:
-        """Nothing: what a creation left that was killed is replaced by the next one."""
-
-    def keep(self, plan: Config) -> None:
-        """Nothing: the plan is among the attributes that the store was created with."""
-
     def reopen(self) -> None:
         """Remove what killed writers left."""
         sweep(self.folder)
         Masks.open(self.path, writable=True).clean_scratch()
 
-    def may_begin_anew(self) -> bool:
-        """Never: what a store holds is what a run was for."""
-        return False
-
     def discard(self) -> None:
         """Remove the store, and its entry in an image."""
         Masks.discard(self.path)
-
-    def published(self) -> Facts | None:
-        """Never: a store is at its place from the beginning."""
-        return None
 
     def finished(self) -> bool:
         """Whether the coarse levels are there."""

@@ -1,8 +1,6 @@
 """MosaicPlan: all that decides the pixels of a mosaic, frozen, as JSON, hashed. Opens nothing."""
 
-import hashlib
 import json
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -60,11 +58,6 @@ class MosaicPlan(Config):
     compression: str
     levels: int | None
 
-    @cached_property
-    def hash(self) -> str:
-        """SHA-256 of the plan's JSON."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-
     @property
     def grid(self) -> BlockGrid:
         """The blocks."""
@@ -102,10 +95,6 @@ class MosaicPlan(Config):
     def count_layout(self) -> ImageLayout:
         """How many scenes saw each pixel."""
         return count_layout(self.image_layout, "uint8" if len(self.scenes) < 256 else "uint16")
-
-    def differences(self, other: "MosaicPlan") -> list[str]:
-        """Names of what differs from ``other``."""
-        return [key for key in type(self).model_fields if getattr(self, key) != getattr(other, key)]
 
     def write(self, store: str) -> None:
         """Keep the plan in ``store``."""

@@ -1,40 +1,46 @@
 """Scenes -> one image: the whole story of a mosaic, new or resumed."""
 
-import os
+import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unet_batch.engine.progress import Hooks, Progress
-from unet_batch.engine.run import Run, open_blocks
-from unet_batch.engine.worker_pool import WorkerPool, worker_pool
-from unet_batch.errors import InputError, MissingError, PlanMismatchError, UnetBatchError
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_batch.config import Config
+from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.plans import as_json
+from unet_batch.engine.progress import Hooks, Progress, Reporter
+from unet_batch.engine.target import Facts, InPlaceStore, sweep
+from unet_batch.engine.worker_pool import Workers, numpy_workers
+from unet_batch.errors import InputError
 from unet_batch.ingestion.layout import COUNT
 from unet_batch.ingestion.mosaic.block import MosaicWork
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.index import blocks_with_scenes
 from unet_batch.ingestion.mosaic.listing import list_scenes
+from unet_batch.ingestion.mosaic.plan import FILE as PLAN_FILE
 from unet_batch.ingestion.mosaic.plan import MosaicPlan
 from unet_batch.ingestion.mosaic.planning import Planned, make_plan
 from unet_batch.schedule.events import Event
-from unet_batch.store.creation import Creation
 from unet_batch.store.georef import GeoReference
+from unet_batch.store.group import refuse_occupied
 from unet_batch.store.image_writer import ImageWriter
 from unet_batch.store.io_errors import is_local, writing
-from unet_batch.store.journal import Status
 from unet_batch.store.ledger import FOLDER, Ledger
-from unet_batch.store.lock import OutputLock
 
 DAMAGED = Path(FOLDER) / "damaged.log"
-_FEW_BLOCKS, _MOST_WORKERS = 4, 8
-_TELL_EVERY = 500
+_MOST_WORKERS = 8
+_NOTIFY_EVERY = 500
 
 
 @dataclass(frozen=True, slots=True)
-class MosaicSummary:
+class MosaicResult:
     """Where a mosaic stands after a run. ``blocks`` by what became of them; ``pixels`` have data.
 
     ``damaged`` are scenes that blocks were made without, as asked; ``notes`` say how scenes were understood.
@@ -55,7 +61,7 @@ class MosaicSummary:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as plain values."""
+        """The result as plain values."""
         return asdict(self)
 
 
@@ -67,7 +73,7 @@ def ingest_mosaic(
     index: str | Path | None = None,
     retry_failed: bool = False,
     hooks: Hooks = Hooks(),
-) -> MosaicSummary:
+) -> MosaicResult:
     """Merge ``scenes`` into the OME-Zarr image ``out``; run again to resume.
 
     Scenes on the mosaic's grid are copied bit for bit, others are warped onto it.
@@ -84,60 +90,108 @@ def ingest_mosaic(
         UnetBatchError: scenes or settings that cannot be used, or a store of another mosaic or driver.
     """
     began, config = time.perf_counter(), config or MosaicConfig()
-    _check_output(Path(out))
+    store = MosaicStore(str(out))
+    store.check()
     listed = list_scenes(scenes, index)
-    run = Run(str(out), hooks)
-    planned = make_plan(listed, config, lambda done, total: _tell_some(run, done, total))
-    mosaic = _Mosaic(planned, str(out), config, _hooks(hooks, str(out)))
-    stored = MosaicPlan.read_from(str(out))
-    if stored is None:
-        mosaic.begin()
-    else:
-        mosaic.resume(stored, retry_failed=retry_failed)
-    return mosaic.summary(time.perf_counter() - began)
+    reporter = Reporter(hooks)
+    planned = make_plan(listed, config, lambda done, total: _notify_some(reporter, done, total))
+    job = MosaicJob(planned, store, config, retry_failed)
+    return replace(run_job(job, _hooks(hooks, str(out))), seconds=time.perf_counter() - began)
 
 
-class _Mosaic:
-    """One driver at work on one store."""
+class MosaicStore(InPlaceStore):
+    """A mosaic, whose plan is beside its ledger; it is an image for readers once it is finished."""
 
-    def __init__(self, planned: Planned, out: str, config: MosaicConfig, hooks: Hooks) -> None:
-        self.plan, self.notes = planned.plan, planned.notes
-        self.out, self.config = out, config
-        self.run = Run(out, hooks)
-
-    def begin(self) -> None:
-        """A store that is not there yet."""
-        with Creation.begin(self.out) as creation:
-            try:
-                ImageWriter.create(self.out, self.plan.image_layout)
-                if self.plan.count:
-                    ImageWriter.create(f"{self.out}/{COUNT}", self.plan.count_layout)
-                self.plan.write(self.out)
-                with self._new_ledger(creation.lock) as ledger:
-                    self._compute(ledger, retry_failed=False)
-            except UnetBatchError:
-                if not self.run.record.blocks:  # nothing to resume
-                    creation.discard()
-                raise
-
-    def resume(self, stored: MosaicPlan, *, retry_failed: bool) -> None:
-        """A store that an earlier run began; refused where the plan differs."""
-        if self.plan.hash != stored.hash:
-            differing = ", ".join(self.plan.differences(stored)) or "version"
-            raise PlanMismatchError(
-                f"{self.out}: belongs to another mosaic (what differs: {differing}); use its scenes and "
-                "settings, or write to another store"
+    def check(self) -> None:
+        """Refuse a place that holds something else than a mosaic."""
+        if not is_local(self.path):
+            raise InputError(
+                f"{self.path}: a mosaic is written to a local or shared file system; give a path"
             )
-        with self._ledger() as ledger:
-            for writer in self._writers():
-                writer.layer.clean_scratch()
-            self._compute(ledger, retry_failed=retry_failed)
+        if not self.folder.absolute().parent.is_dir():
+            raise InputError(f"{self.path}: the folder {self.folder.parent} does not exist; create it first")
+        if not (self.folder / PLAN_FILE).is_file():
+            refuse_occupied(self.path)
 
-    def summary(self, seconds: float) -> MosaicSummary:
+    def stored_plan(self) -> dict[str, Any] | None:
+        """The plan that the mosaic was begun with."""
+        stored = MosaicPlan.read_from(self.path)
+        return None if stored is None else as_json(stored)
+
+    def keep(self, plan: Config) -> None:
+        """Write the plan, which workers read."""
+        assert isinstance(plan, MosaicPlan), "a mosaic has no other plan"
+        plan.write(self.path)
+
+    def reopen(self) -> None:
+        """Remove what killed writers left."""
+        sweep(self.folder)
+        stored = MosaicPlan.read_from(self.path)
+        for writer in [] if stored is None else self.writers(stored):
+            writer.layer.clean_scratch()
+
+    def discard(self) -> None:
+        """Remove the store."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def finished(self) -> bool:
+        """Whether it is an image."""
+        return (self.folder / "zarr.json").exists()
+
+    def publish(self, facts: Facts) -> None:
+        """Nothing: finishing has written the metadata that makes it an image."""
+
+    def writers(self, plan: MosaicPlan) -> list[ImageWriter]:
+        """The image, and the count where there is one."""
+        image = ImageWriter.open(self.path, plan.image_layout)
+        if not plan.count:
+            return [image]
+        return [image, ImageWriter.open(f"{self.path}/{COUNT}", plan.count_layout)]
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicJob:
+    """Scenes merged into one image, new or resumed."""
+
+    planned: Planned
+    target: MosaicStore
+    config: MosaicConfig
+    retry_failed: bool
+
+    def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> MosaicPlan:
+        """The plan that the scenes and settings make."""
+        del stored, ask
+        return self.planned.plan
+
+    def create(self, plan: MosaicPlan) -> None:
+        """The arrays."""
+        ImageWriter.create(self.target.path, plan.image_layout)
+        if plan.count:
+            ImageWriter.create(f"{self.target.path}/{COUNT}", plan.count_layout)
+
+    def workers(self, pixels: int) -> Workers:
+        """A process per core, not too many: each holds scenes."""
+        return numpy_workers(self.config, pixels, _MOST_WORKERS)
+
+    def passes(self, plan: MosaicPlan) -> list[BlockPass]:
+        """One pass over the blocks that have scenes."""
+        work, empty = MosaicWork(self.target.path), partial(_without_scenes, plan)
+        return [BlockPass(self.target.folder, plan.grid, lambda _: work, skipped=empty)]
+
+    def finish(self, plan: MosaicPlan, reporter: Reporter) -> Facts:
+        """Coarse levels, and the metadata that makes it an image."""
+        reporter.notify("writing the coarse levels")
+        for writer in reversed(self.target.writers(plan)):
+            writer.finish()
+        return {}
+
+    def result(self, facts: Facts | None) -> MosaicResult:
         """Where the store stands."""
-        totals, plan = Ledger.open(self.out).totals(), self.plan
-        return MosaicSummary(
-            output=self.out,
+        del facts
+        out, plan = self.target.path, self.planned.plan
+        totals = Ledger.open(out).totals()
+        return MosaicResult(
+            output=out,
             scenes=len(plan.scenes),
             axes=plan.axes,
             shape=plan.shape,
@@ -147,57 +201,14 @@ class _Mosaic:
             nodata=plan.nodata,
             blocks={status.name.lower(): count for status, count in totals.blocks.items()},
             pixels=totals.pixels,
-            seconds=seconds,
-            damaged=_damaged(self.out),
-            notes=self.notes,
+            seconds=0.0,
+            damaged=_damaged(out),
+            notes=self.planned.notes,
         )
 
-    def _compute(self, ledger: Ledger, *, retry_failed: bool) -> None:
-        todo = open_blocks(self.plan.grid, ledger, retry_failed=retry_failed)
-        if todo.size:
-            with self._crew(len(todo)) as crew:
-                self.run.blocks(self.plan.grid, MosaicWork(self.out), ledger, crew.execute, todo)
-        self._end(ledger)
 
-    def _end(self, ledger: Ledger) -> None:
-        """Coarse levels and the metadata that makes it an image, once no block is left."""
-        if ledger.totals().blocks[Status.PENDING]:
-            return
-        if not self.run.record.blocks and (Path(self.out) / "zarr.json").exists():
-            self.run.tell("nothing to do: every block is in the store")
-            return
-        self.run.tell("writing the coarse levels")
-        for writer in reversed(self._writers()):
-            writer.finish()
-
-    def _writers(self) -> list[ImageWriter]:
-        image = ImageWriter.open(self.out, self.plan.image_layout)
-        if not self.plan.count:
-            return [image]
-        return [image, ImageWriter.open(f"{self.out}/{COUNT}", self.plan.count_layout)]
-
-    @contextmanager
-    def _crew(self, blocks: int) -> Iterator[WorkerPool]:
-        count = self.config.workers
-        if count == "auto":
-            cores = min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
-            count = 0 if blocks <= _FEW_BLOCKS else cores
-        threads = 1 if self.config.threads == "auto" else self.config.threads
-        with worker_pool(self.config, count, threads) as crew:
-            if crew.dashboard is not None:
-                self.run.tell(f"dashboard: {crew.dashboard}")
-            yield crew
-
-    def _new_ledger(self, lock: OutputLock | None = None) -> Ledger:
-        ledger = Ledger.create(self.out, self.plan.grid.counts, 1, lock=lock)
-        ledger.record_all(~blocks_with_scenes(self.plan), Status.SKIPPED)
-        return ledger
-
-    def _ledger(self) -> Ledger:
-        try:
-            return Ledger.open(self.out, writable=True)
-        except MissingError:  # killed between the creation of the store and that of its ledger
-            return self._new_ledger()
+def _without_scenes(plan: MosaicPlan) -> NDArray[np.bool_]:
+    return ~blocks_with_scenes(plan)
 
 
 def _hooks(hooks: Hooks, out: str) -> Hooks:
@@ -223,13 +234,6 @@ def _damaged(out: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _tell_some(run: Run, done: int, total: int) -> None:
-    if total > _TELL_EVERY and (done % _TELL_EVERY == 0 or done == total):
-        run.tell(f"opened {done} of {total} scenes")
-
-
-def _check_output(out: Path) -> None:
-    if not is_local(str(out)):
-        raise InputError(f"{out}: a mosaic is written to a local or shared file system; give a path")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: the folder {out.parent} does not exist; create it first")
+def _notify_some(reporter: Reporter, done: int, total: int) -> None:
+    if total > _NOTIFY_EVERY and (done % _NOTIFY_EVERY == 0 or done == total):
+        reporter.notify(f"opened {done} of {total} scenes")
