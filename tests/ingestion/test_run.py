@@ -9,8 +9,10 @@ import pytest
 import tifffile
 
 from tests.formats.foreign_files import KINDS, pixels, sample
+from tests.worlds import shard_hashes
 from unet_batch.config import validate
-from unet_batch.errors import ConfigError, FormatError, InputError, OutputError
+from unet_batch.engine.progress import Hooks
+from unet_batch.errors import ConfigError, FormatError, InputError, OutputError, PlanMismatchError
 from unet_batch.ingestion import run
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.info import info
@@ -74,9 +76,9 @@ def test_threads_give_what_the_plain_loop_gives(source, tmp_path):
 
 def test_progress_counts_every_block_and_pixel(source, out):
     calls = []
-    ingest(source, out, SMALL, progress=lambda *call: calls.append(call))
-    assert [done for done, _, _ in calls] == [1, 2, 3, 4, 5, 6]
-    assert calls[-1] == (6, 6, 57 * 85)
+    ingest(source, out, SMALL, hooks=Hooks(lambda event, progress: calls.append((event, progress))))
+    assert [progress.blocks_done for event, progress in calls if event] == [1, 2, 3, 4, 5, 6]
+    assert (calls[-1][1].blocks_total, calls[-1][1].pixels) == (6, 57 * 85)
 
 
 def test_what_the_settings_say_goes_before_what_the_file_says(source, out):
@@ -122,39 +124,120 @@ def test_damage_found_on_the_way_leaves_nothing(source, out, monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_full_disk_leaves_nothing(source, out, monkeypatch, workers):
-    write, calls = ImageWriter.write_block, []
+def test_after_a_full_disk_the_next_run_goes_on(source, out, monkeypatch, workers):
+    config, written = SMALL.model_copy(update={"workers": workers}), written_blocks(monkeypatch)
+    with monkeypatch.context() as patch:
+        write = ImageWriter.write_block
 
-    def full(self, box, data):
-        calls.append(box)
-        if len(calls) > 3:
-            raise OutputError(errno.ENOSPC, "the disk is full")
-        write(self, box, data)
+        def full(self, box, data):
+            if len(written) > 2:
+                raise OutputError(errno.ENOSPC, "the disk is full")
+            return write(self, box, data)
 
-    monkeypatch.setattr(ImageWriter, "write_block", full)
-    with pytest.raises(OutputError, match="disk is full"):
-        ingest(source, out, SMALL.model_copy(update={"workers": workers}))
-    assert list(out.parent.iterdir()) == []
+        patch.setattr(ImageWriter, "write_block", full)
+        with pytest.raises(OutputError, match="disk is full"):
+            ingest(source, out, config)
+    assert [p.name for p in out.parent.iterdir()] == ["a.zarr.partial"]
+    assert ingest(source, out, config).finished
+    assert [p.name for p in out.parent.iterdir()] == ["a.zarr"]
+    np.testing.assert_array_equal(whole(out), tifffile.imread(source).transpose(2, 0, 1))
+    assert len(written) <= 6 + workers + 1
 
 
-def test_a_killed_ingest_leaves_no_output_and_can_be_run_again(source, out):
+def written_blocks(monkeypatch):
+    """The blocks that are written from now on."""
+    write, boxes = ImageWriter.write_block, []
+
+    def counted(self, box, data):
+        found = write(self, box, data)
+        boxes.append(box)
+        return found
+
+    monkeypatch.setattr(ImageWriter, "write_block", counted)
+    return boxes
+
+
+def stop_after(count):
+    seen = []
+    return Hooks(lambda event, _: seen.append(event) if event else None, lambda: len(seen) >= count)
+
+
+def test_a_stopped_ingest_goes_on_and_gives_the_same_bytes(source, out, tmp_path, monkeypatch):
+    serial = SMALL.model_copy(update={"workers": 0})
+    ingest(source, tmp_path / "at_once.zarr", serial)
+    written = written_blocks(monkeypatch)
+    found = ingest(source, out, serial, hooks=stop_after(2))
+    assert not found.finished
+    assert not out.exists()
+    assert ingest(source, out, serial).finished
+    assert len(written) == len(set(written)) == 6
+    assert shard_hashes(out) == shard_hashes(tmp_path / "at_once.zarr")
+    assert (out / "zarr.json").read_bytes() == (tmp_path / "at_once.zarr" / "zarr.json").read_bytes()
+
+
+def test_another_file_or_other_settings_are_refused_unless_to_overwrite(source, out):
+    serial = SMALL.model_copy(update={"workers": 0})
+    ingest(source, out, serial, hooks=stop_after(2))
+    with pytest.raises(PlanMismatchError, match=r"settings\.unit: nanometer, not None.*--overwrite"):
+        ingest(source, out, serial.model_copy(update={"unit": "nanometer"}))
+    os.utime(source)
+    with pytest.raises(PlanMismatchError, match=r"source\.modified_ns"):
+        ingest(source, out, serial)
+    assert ingest(source, out, serial.model_copy(update={"overwrite": True})).finished
+    assert [p.name for p in out.parent.iterdir()] == ["a.zarr"]
+
+
+def test_a_killed_ingest_leaves_no_output_and_is_resumed(source, out, monkeypatch):
     script = (
         "import sys, time\n"
+        "from unet_batch.engine.progress import Hooks\n"
         "from unet_batch.ingestion.config import IngestConfig\n"
         "from unet_batch.ingestion.run import ingest\n"
-        "def stop(*_): print(flush=True); time.sleep(60)\n"
-        "ingest(*sys.argv[1:], IngestConfig(block=32, workers=0), progress=stop)"
+        "def stop(event, progress):\n"
+        "    if progress.blocks_done == 4: print(flush=True); time.sleep(60)\n"
+        "config = IngestConfig(block=32, chunk=16, workers=0)\n"
+        "ingest(*sys.argv[1:], config, hooks=Hooks(stop))"
     )
     with subprocess.Popen([sys.executable, "-c", script, source, out], stdout=subprocess.PIPE) as child:
         child.stdout.readline()
         child.send_signal(signal.SIGKILL)
-    assert sorted(p.name for p in out.parent.iterdir()) == [
-        ".a.zarr.lock",
-        "a.zarr.partial",
-    ]
+    assert sorted(p.name for p in out.parent.iterdir()) == [".a.zarr.lock", "a.zarr.partial"]
+    written = written_blocks(monkeypatch)
     ingest(source, out, SMALL)
+    assert len(written) == 2
     assert [p.name for p in out.parent.iterdir()] == ["a.zarr"]
     np.testing.assert_array_equal(whole(out), tifffile.imread(source).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_what_is_no_store_is_never_removed(source, tmp_path, overwrite):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    config = SMALL.model_copy(update={"overwrite": overwrite})
+    with pytest.raises(OutputError, match="no Zarr store"):
+        ingest(source, tmp_path / "thesis", config)
+    (tmp_path / "file").write_text("also work")
+    for out in ("file", "file/out.zarr"):
+        with pytest.raises(OutputError, match="in the way"):
+            ingest(source, tmp_path / out, config)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+    assert (tmp_path / "file").read_text() == "also work"
+
+
+def test_a_store_is_replaced_only_when_asked(source, out):
+    ingest(source, out, SMALL)
+    before = (out / "zarr.json").stat().st_ino
+    with pytest.raises(OutputError, match="--overwrite"):
+        ingest(source, out, SMALL)
+    assert (out / "zarr.json").stat().st_ino == before
+    ingest(source, out, SMALL.model_copy(update={"overwrite": True, "levels": 1}))
+    assert len(Image.open(out).levels) == 1
+    assert [p.name for p in out.parent.iterdir()] == ["a.zarr"]
+
+
+def test_folders_above_the_output_are_made(source, tmp_path):
+    ingest(source, tmp_path / "deep" / "er" / "a.zarr", SMALL)
+    assert [p.name for p in (tmp_path / "deep" / "er").iterdir()] == ["a.zarr"]
 
 
 def test_info_tells_the_same_of_a_file_and_of_its_image(source, out):

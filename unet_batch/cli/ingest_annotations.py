@@ -7,9 +7,10 @@ import click
 
 from unet_batch.cli import options
 from unet_batch.cli.block_verb import BlockCall, block_verb
+from unet_batch.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from unet_batch.ingestion.annotations.run import AnnotationsSummary
+    from unet_batch.ingestion.annotations.run import AnnotationsResult
 
 
 @click.command()
@@ -17,21 +18,25 @@ if TYPE_CHECKING:
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @block_verb("annotations", without=("scheduler",))
-def command(image: str, annotations: Path, out: Path, blocks: BlockCall) -> None:
+def command(image: str, annotations: Path, out: Path, blocks: BlockCall) -> int:
     """Paint ANNOTATIONS (GeoJSON, QuPath's too, or GeoPackage) as labels OUT on the grid of IMAGE.
 
     OUT may be IMAGE/labels/NAME. What nothing covers stays unlabelled, or is the class named by `rest`.
+    Run again to resume. Exit codes: 0 done; 2 bad input; 75 stopped early by a signal.
     """
     from unet_batch.ingestion.annotations.config import AnnotationsConfig  # noqa: PLC0415 - when it runs
     from unet_batch.ingestion.annotations.run import ingest_annotations  # noqa: PLC0415
 
     config = blocks.config(AnnotationsConfig)
-    with blocks.counter() as progress:
-        summary = ingest_annotations(image, annotations, out, config, progress=progress)
-    blocks.show("summary", summary.to_json(), lambda: _show(summary))
+    with blocks.hooks() as hooks:
+        found = ingest_annotations(image, annotations, out, config, hooks=hooks)
+    blocks.show("summary", found.to_json(), lambda: _show(found))
+    return 0 if found.finished else ExitCode.STOPPED
 
 
-def _show(summary: "AnnotationsSummary") -> None:
+def _show(summary: "AnnotationsResult") -> None:
+    if not summary.finished:
+        return
     if summary.left_out:
         click.echo(f"note: {summary.left_out} annotations without a class were left out", err=True)
     for number, name in enumerate(summary.classes):

@@ -7,9 +7,10 @@ import click
 
 from unet_batch.cli import options
 from unet_batch.cli.block_verb import BlockCall, block_verb
+from unet_batch.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from unet_batch.ingestion.run import IngestSummary
+    from unet_batch.ingestion.run import IngestResult
 
 
 @click.command()
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 @options.stored_axes
 @options.series
 @block_verb("ingest", without=("scheduler",))
-def command(source: str, out: Path, axes: str | None, series: int | None, blocks: BlockCall) -> None:
-    """Read SOURCE (TIFF, GeoTIFF, OME-TIFF, SVS, PNG, JPEG, .npy) and write the OME-Zarr image OUT."""
+def command(source: str, out: Path, axes: str | None, series: int | None, blocks: BlockCall) -> int:
+    """Read SOURCE (TIFF, GeoTIFF, OME-TIFF, SVS, PNG, JPEG, .npy) and write the OME-Zarr image OUT.
+
+    Run again to resume. Exit codes: 0 done; 2 bad input; 75 stopped early by a signal.
+    """
     from unet_batch.ingestion.config import IngestConfig  # noqa: PLC0415 - imported when it runs
     from unet_batch.ingestion.run import ingest  # noqa: PLC0415
 
@@ -27,12 +31,15 @@ def command(source: str, out: Path, axes: str | None, series: int | None, blocks
     config = blocks.config(
         IngestConfig, *(f"{key}={value}" for key, value in given.items() if value is not None)
     )
-    with blocks.counter() as progress:
-        summary = ingest(source, out, config, progress=progress)
-    blocks.show("summary", summary.to_json(), lambda: _show(summary))
+    with blocks.hooks() as hooks:
+        found = ingest(source, out, config, hooks=hooks)
+    blocks.show("summary", found.to_json(), lambda: _show(found))
+    return 0 if found.finished else ExitCode.STOPPED
 
 
-def _show(summary: "IngestSummary") -> None:
+def _show(summary: "IngestResult") -> None:
+    if not summary.finished:
+        return
     for note in summary.notes:
         click.echo(f"note: {note}", err=True)
     size = " x ".join(map(str, summary.shape))

@@ -1,7 +1,7 @@
 """`ingest`: a foreign file becomes an Image, streamed block by block, whole or not at all."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -10,26 +10,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.engine.config import ExecutionConfig
+from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.progress import Hooks, Reporter
+from unet_batch.engine.stopwatch import Stopwatch
+from unet_batch.engine.target import Facts
+from unet_batch.engine.worker_pool import Workers
 from unet_batch.errors import InputError
 from unet_batch.formats.opening import foreign, open_reader
 from unet_batch.formats.probe import probe
 from unet_batch.formats.reader import Reader
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.layout import COUNT, Blocking, count_layout, fill_of
-from unet_batch.ingestion.pool import each, threads
-from unet_batch.ingestion.staging import refuse_existing, staged
+from unet_batch.ingestion.plan import IngestPlan, make_plan, threads
+from unet_batch.ingestion.store_folder import StoreFolder
+from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layout import PyramidLayout
-from unet_batch.tiling.box import Box
-
-Progress = Callable[[int, int, int], None]
-"""Called in the main thread with blocks done, blocks in all, and pixels done."""
+from unet_batch.tiling import BlockGrid, Box
 
 
 @dataclass(frozen=True, slots=True)
-class IngestSummary:
-    """What an ingest did. ``shape`` is without channels; ``notes`` say how the file was understood."""
+class IngestResult:
+    """What an ingest did.
+
+    Attributes:
+        shape: without channels.
+        notes: how the file was understood.
+        finished: False where the run was ended early; the same call goes on.
+    """
 
     source: str
     output: str
@@ -45,59 +56,135 @@ class IngestSummary:
     pixels: int
     seconds: float
     notes: tuple[str, ...]
+    finished: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as plain values."""
+        """The result as plain values."""
         return asdict(self)
 
 
 def ingest(
-    src: str | Path, out: str | Path, config: IngestConfig | None = None, progress: Progress | None = None
-) -> IngestSummary:
+    src: str | Path, out: str | Path, config: IngestConfig | None = None, *, hooks: Hooks = Hooks()
+) -> IngestResult:
     """A foreign image file as an OME-Zarr 0.5 Image with its pyramid, in bounded memory.
 
-    The file is first read in a child process, under limits of time and memory.
+    The file is first read in a child process, under limits of time and memory. The image grows in
+    ``OUT.partial``; the same call goes on where an earlier one ended.
+
+    Args:
+        src: the file, or the URL of a raster.
+        out: the image; it appears there once it is whole.
+        config: settings.
+        hooks: to watch the run and to end it early.
 
     Raises:
-        MissingError, FormatError: no such file, or none that can be read.
+        MissingError, FormatError: no such file, or none that can be read; nothing of this run is left behind.
         InputError: settings that do not fit the file.
-        OutputError: ``out`` exists or cannot be written; nothing is left behind.
+        PlanMismatchError: ``OUT.partial`` was begun from another file or with other settings.
+        OutputError: ``out`` exists or cannot be written; the blocks that are done wait for the next run.
     """
     config = config or IngestConfig()
-    src, out, began = str(src), Path(out), time.perf_counter()
-    refuse_existing(out, overwrite=config.overwrite)
+    src, began = str(src), time.perf_counter()
+    target = StoreFolder(Path(out).absolute(), config.overwrite)
+    target.check()
     probe(src, config)
-    with open_reader(src, config) as reader, staged(out, overwrite=config.overwrite) as partial:
+    with open_reader(src, config) as reader:
         blocking = Blocking.of(src, reader.axes, reader.shape, config)
-        layout = image_layout(reader, blocking, config)
-        copy_blocks(src, reader, _Output.create(partial, layout), blocking, threads(config.workers), progress)
-    summary = _summary(src, out, reader, layout, len(blocking))
-    return replace(summary, seconds=time.perf_counter() - began)
+        job = IngestJob(
+            src, str(out), target, reader, blocking, image_layout(reader, blocking, config), config
+        )
+        return replace(run_job(job, hooks), seconds=time.perf_counter() - began)
 
 
-def copy_blocks(
-    src: str,
-    reader: Reader,
-    output: "_Output",
-    blocking: Blocking,
-    workers: int,
-    progress: Progress | None,
-) -> None:
-    """All blocks from reader to writer, on ``workers`` threads (0: the plain loop)."""
+@dataclass(frozen=True, slots=True)
+class IngestJob:
+    """A foreign file copied block by block, new or resumed; ``out`` is the output as the caller named it."""
 
-    def copy(box: Box) -> int:
-        with foreign(src):
-            data = reader.read(box)
-            valid = reader.valid(box) if reader.valid is not None else None
-        output.write(box, data, valid)
-        return box.size
+    src: str
+    out: str
+    target: StoreFolder
+    reader: Reader
+    blocking: Blocking
+    layout: ImageLayout
+    config: IngestConfig
+    retry_failed: bool = True
 
-    pixels = 0
-    for done, size in enumerate(each(copy, blocking.boxes(), workers), start=1):
-        pixels += size
-        if progress is not None:
-            progress(done, len(blocking), pixels)
-    output.finish()
+    def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> IngestPlan:
+        """The file's identity, the settings, and the layout that follows from both."""
+        del stored, ask
+        return make_plan(self.src, self.config, self.layout)
+
+    def create(self, plan: IngestPlan) -> None:
+        """The arrays."""
+        del plan
+        _Output.create(self.target.content, self.layout)
+
+    def workers(self, pixels: int) -> Workers:
+        """Threads of this process, which share the strips and tiles that were decoded."""
+        del pixels
+        return Workers(ExecutionConfig(), threads_here=threads(self.config.workers))
+
+    def passes(self, plan: IngestPlan) -> list[BlockPass]:
+        """One pass, row by row, so that strips shared by a row are at hand."""
+        del plan
+        output = _Output.open(self.target.content, self.layout)
+        work = CopyWork(self.src, self.reader, self.blocking.blocks, output)
+        return [
+            BlockPass(
+                self.target.folder,
+                self.blocking.blocks,
+                lambda _: work,
+                order="rows",
+                prepare=output.clean_scratch,
+            )
+        ]
+
+    def finish(self, plan: IngestPlan, reporter: Reporter) -> Facts:
+        """Coarse levels, and the metadata that makes it an image."""
+        del plan, reporter
+        _Output.open(self.target.content, self.layout).finish()
+        return {}
+
+    def result(self, facts: Facts | None) -> IngestResult:
+        """What was read and written."""
+        reader, layout = self.reader, self.layout
+        return IngestResult(
+            source=self.src,
+            output=self.out,
+            kind=reader.kind,
+            axes=reader.axes,
+            shape=reader.shape,
+            channels=reader.channels,
+            dtype=reader.dtype.name,
+            pixel_size=dict(layout.pixel_size),
+            unit=layout.unit,
+            nodata=layout.nodata,
+            blocks=len(self.blocking),
+            pixels=prod(reader.shape),
+            seconds=0.0,
+            notes=reader.notes,
+            finished=facts is not None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CopyWork:
+    """Copies a block from the reader to the output; for threads of one process."""
+
+    src: str
+    reader: Reader
+    blocks: BlockGrid
+    output: "_Output"
+
+    def __call__(self, number: int) -> Event:
+        """Copy block ``number``."""
+        stopwatch, box = Stopwatch(), self.blocks.box(number)
+        with stopwatch("read"), foreign(self.src):
+            data = self.reader.read(box)
+            valid = self.reader.valid(box) if self.reader.valid is not None else None
+        with stopwatch("write"):
+            checksum = self.output.write(box, data, valid)
+        return Event(number, "done", checksum=checksum, counts=(box.size,), stages=stopwatch.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +201,23 @@ class _Output:
             count = Image.create(path / layout.nodata_mask, count_layout(layout, "uint8"))
         return cls(Image.create(path, layout), count)
 
-    def write(self, box: Box, data: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
-        self.image.write_block(box, data)
+    @classmethod
+    def open(cls, path: Path, layout: ImageLayout) -> "_Output":
+        count = None
+        if layout.nodata_mask is not None:
+            count = ImageWriter.open(path / layout.nodata_mask, count_layout(layout, "uint8"))
+        return cls(ImageWriter.open(path, layout), count)
+
+    def write(self, box: Box, data: NDArray[Any], valid: NDArray[np.bool_] | None) -> int:
+        written = self.image.write_block(box, data)
         if self.count is not None and valid is not None:
-            self.count.write_block(box, valid[np.newaxis].astype(np.uint8))
+            written ^= self.count.write_block(box, valid[np.newaxis].astype(np.uint8))
+        return written
+
+    def clean_scratch(self) -> None:
+        for writer in (self.image, self.count):
+            if writer is not None:
+                writer.layer.clean_scratch()
 
     def finish(self) -> None:
         if self.count is not None:
@@ -157,23 +257,4 @@ def image_layout(reader: Reader, blocking: Blocking, config: IngestConfig) -> Im
         nodata=nodata,
         bands=reader.bands,
         nodata_mask=None if reader.valid is None else COUNT,
-    )
-
-
-def _summary(src: str, out: Path, reader: Reader, layout: ImageLayout, blocks: int) -> IngestSummary:
-    return IngestSummary(
-        source=src,
-        output=str(out),
-        kind=reader.kind,
-        axes=reader.axes,
-        shape=reader.shape,
-        channels=reader.channels,
-        dtype=reader.dtype.name,
-        pixel_size=dict(layout.pixel_size),
-        unit=layout.unit,
-        nodata=layout.nodata,
-        blocks=blocks,
-        pixels=prod(reader.shape),
-        seconds=0.0,
-        notes=reader.notes,
     )

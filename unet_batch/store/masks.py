@@ -46,10 +46,12 @@ class Masks:
         attributes: Mapping[str, Any],
         *,
         locked: bool = False,
+        place: Path | None = None,
     ) -> "Masks":
         """A new store. Half-created ones are replaced; a creation that fails leaves nothing.
 
-        ``locked``: the caller holds the store's lock already.
+        ``locked``: the caller holds the store's lock already. ``place``: where the caller will move it to;
+        its metadata are made for there, and registering it is left to the caller.
 
         At ``IMAGE/labels/NAME`` it is registered there and, unless told otherwise, has the image's levels.
 
@@ -69,10 +71,10 @@ class Masks:
                         unregister(Path(where))
                     raise
         refuse_occupied(where)
-        source = source_of(where, layout)
+        source = source_of(str(place or path), layout)
         if source is not None and layout.levels is None:
-            layout = replace(layout, levels=levels_of(where))
-        _fill(where, layout, attributes, source)
+            layout = replace(layout, levels=levels_of(str(place or path)))
+        _fill(where, layout, attributes, source, listed=source is not None and place is None)
         return cls.open(where, writable=True)
 
     @staticmethod
@@ -165,12 +167,14 @@ def block_checksum(arrays: BlockArrays) -> int:
     return checksum(pixels for name in names for pixels in arrays[name])
 
 
-def _fill(path: str, layout: MasksLayout, attributes: Mapping[str, Any], source: str | None) -> None:
+def _fill(
+    path: str, layout: MasksLayout, attributes: Mapping[str, Any], source: str | None, *, listed: bool
+) -> None:
     for name in layout.layer_names:
         Layer.create(_layer_path(path, name), layout.layer(name))
         if name != LABELS:
             write_group(_layer_path(path, name), {**layout.place(name), "ome": layout.metadata(name, None)})
-    if source is not None:
+    if listed:
         register(Path(path))
     # The group comes last: a store is there only when it is whole.
     own = {"ome": layout.metadata(LABELS, source), "unet_batch": dict(attributes), "masks": asdict(layout)}

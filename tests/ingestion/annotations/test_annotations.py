@@ -13,7 +13,9 @@ from pyogrio import raw
 from rasterio.warp import transform_geom
 
 from tests.ingestion.annotations.drawn import feature, painted, rectangle, write_geojson, write_image
+from tests.worlds import shard_hashes
 from unet_batch.cli.main import cli
+from unet_batch.engine.progress import Hooks
 from unet_batch.errors import ConfigError, FormatError, InputError, MissingError, OutputError
 from unet_batch.ingestion.annotations import opening
 from unet_batch.ingestion.annotations.config import AnnotationsConfig
@@ -337,3 +339,20 @@ def test_the_command_line(tmp_path):
         CliRunner().invoke(
             cli, [*arguments[:-1], "rst=ground"], catch_exceptions=False, standalone_mode=False
         )
+
+
+def test_a_stopped_painting_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    image, source = write_image(tmp_path), write_geojson(tmp_path, TWO)
+    config = AnnotationsConfig(block=16, chunk=8, workers=0)
+    at_once = ingest_annotations(image, source, tmp_path / "at_once.zarr", config)
+    seen = []
+    hooks = Hooks(lambda event, _: seen.append(event.number) if event else None, lambda: len(seen) >= 3)
+    out = tmp_path / "labels.zarr"
+    assert not ingest_annotations(image, source, out, config, hooks=hooks).finished
+    assert not out.exists()
+    later = Hooks(lambda event, _: seen.append(event.number) if event else None)
+    found = ingest_annotations(image, source, out, config, hooks=later)
+    assert found.pixels == at_once.pixels
+    assert found.unlabelled == at_once.unlabelled
+    assert len(seen) == len(set(seen)) > 3
+    assert shard_hashes(out) == shard_hashes(tmp_path / "at_once.zarr")

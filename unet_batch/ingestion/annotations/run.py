@@ -1,35 +1,42 @@
 """`ingest_annotations`: drawn annotations become labels on the grid of an image, block by block."""
 
 import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unet_batch.errors import UnetBatchError
+from unet_batch.engine.config import ExecutionConfig
+from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.progress import Hooks, Reporter
+from unet_batch.engine.stopwatch import Stopwatch
+from unet_batch.engine.target import Facts
+from unet_batch.engine.worker_pool import Workers
 from unet_batch.extras import require
 from unet_batch.ingestion.annotations.config import AnnotationsConfig
 from unet_batch.ingestion.annotations.naming import Naming
 from unet_batch.ingestion.annotations.paint import Painter
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.layout import Blocking
-from unet_batch.ingestion.pool import each, threads
-from unet_batch.ingestion.run import Progress
-from unet_batch.ingestion.staging import refuse_existing, staged
+from unet_batch.ingestion.plan import IngestPlan, make_plan, threads
+from unet_batch.ingestion.store_folder import StoreFolder
+from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
-from unet_batch.store.labels import register, source_of, unregister
+from unet_batch.store.labels import register, source_of
+from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS, MasksLayout
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid
 
 if TYPE_CHECKING:
     from unet_batch.ingestion.annotations.drawing import Drawing
 
 
 @dataclass(frozen=True, slots=True)
-class AnnotationsSummary:
+class AnnotationsResult:
     """What was painted.
 
     Attributes:
@@ -42,6 +49,7 @@ class AnnotationsSummary:
         unlabelled: pixels that nothing covers.
         left_out: annotations without a class, or renamed to nothing.
         seconds: what it took.
+        finished: False where the run was ended early; the same call goes on.
     """
 
     image: str
@@ -53,9 +61,10 @@ class AnnotationsSummary:
     unlabelled: int
     left_out: int
     seconds: float
+    finished: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as plain values."""
+        """The result as plain values."""
         return asdict(self)
 
 
@@ -64,44 +73,118 @@ def ingest_annotations(
     source: str | Path,
     out: str | Path,
     config: AnnotationsConfig | None = None,
-    progress: Progress | None = None,
-) -> AnnotationsSummary:
+    *,
+    hooks: Hooks = Hooks(),
+) -> AnnotationsResult:
     """Labels of classes on the grid of an image, from GeoJSON (also QuPath's) or GeoPackage.
 
     Written like masks: 255 (65535 from 251 classes on) where nothing is annotated. ``out`` may be
-    IMAGE/labels/NAME.
+    IMAGE/labels/NAME. They grow in ``OUT.partial``; the same call goes on where an earlier one ended.
 
     Raises:
         MissingError, FormatError: no such image or annotations, or none that can be read.
         InputError: a class that is not listed, annotations off the image, settings that do not fit.
-        OutputError: ``out`` exists or cannot be written; nothing is left behind.
+        PlanMismatchError: ``OUT.partial`` was begun from another file or with other settings.
+        OutputError: ``out`` exists or cannot be written.
     """
-    config, source, out, began = config or AnnotationsConfig(), Path(source), Path(out), time.perf_counter()
-    refuse_existing(out, overwrite=config.overwrite)
+    config, source, began = config or AnnotationsConfig(), Path(source), time.perf_counter()
+    target = StoreFolder(Path(out).absolute(), config.overwrite)
+    target.check()
     image = Image.open(image_path)
     drawing, naming = _opened(source, image, config)
-    layout, blocking = _layout(image, naming, config)
+    layout = _layout(image, naming, config)
     ground = int(layout.fill) if config.rest is None else naming.classes.index(config.rest)
     painter = Painter(drawing, layout, ground, config.all_touched, config.planes == "all")
-    with staged(out, overwrite=config.overwrite) as partial:
-        attributes = {"annotations": {"source": source.name, **config.model_dump(mode="json")}}
-        masks = Masks.create(partial, layout, attributes)
-        counts = _paint(painter, masks, blocking, threads(config.workers), progress)
-        masks.finish()
-        _leave(partial)
-    if source_of(str(out), layout) is not None:
-        register(out)
-    return AnnotationsSummary(
-        image=str(image_path),
-        source=str(source),
-        output=str(out),
-        classes=naming.classes,
-        annotations=naming.counts,
-        pixels=dict(zip(naming.classes, counts.tolist(), strict=False)),
-        unlabelled=int(counts[-1]),
-        left_out=naming.left_out,
-        seconds=time.perf_counter() - began,
-    )
+    found = run_job(AnnotationsJob(image, source, str(out), target, painter, naming, config), hooks)
+    if found.finished and source_of(str(out), layout) is not None:
+        register(Path(out))
+    return replace(found, image=str(image_path), seconds=time.perf_counter() - began)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationsJob:
+    """Annotations painted block by block, new or resumed; ``out`` is the output as the caller named it."""
+
+    image: Image
+    source: Path
+    out: str
+    target: StoreFolder
+    painter: Painter
+    naming: Naming
+    config: AnnotationsConfig
+    retry_failed: bool = True
+
+    def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> IngestPlan:
+        """The identities of the file and the image, the settings, and the layout of the labels."""
+        del stored, ask
+        return make_plan(self.source, self.config, self.painter.layout, self.image.identity())
+
+    def create(self, plan: IngestPlan) -> None:
+        """The labels, as they will be known at their place."""
+        del plan
+        attributes = {"annotations": {"source": self.source.name, **self.config.model_dump(mode="json")}}
+        Masks.create(self.target.content, self.painter.layout, attributes, locked=True, place=self.target.out)
+
+    def workers(self, pixels: int) -> Workers:
+        """Threads of this process, which share the drawing."""
+        del pixels
+        return Workers(ExecutionConfig(), threads_here=threads(self.config.workers))
+
+    def passes(self, plan: IngestPlan) -> list[BlockPass]:
+        """One pass, whose ledger counts the pixels of each class, then those without."""
+        del plan
+        masks = Masks.open(self.target.content, writable=True)
+        blocks = BlockGrid(masks.layout.shape, masks.layout.block)
+        work, classes = PaintWork(self.painter, masks, blocks), len(masks.layout.names) + 1
+        return [
+            BlockPass(
+                self.target.folder, blocks, lambda _: work, classes, order="rows", prepare=masks.clean_scratch
+            )
+        ]
+
+    def finish(self, plan: IngestPlan, reporter: Reporter) -> Facts:
+        """Coarse levels."""
+        del plan, reporter
+        Masks.open(self.target.content, writable=True).finish()
+        return {"counts": list(Ledger.open(self.target.folder).totals().class_counts)}
+
+    def result(self, facts: Facts | None) -> AnnotationsResult:
+        """What was painted."""
+        classes = self.naming.classes
+        counts = [0] * (len(classes) + 1) if facts is None else facts["counts"]
+        return AnnotationsResult(
+            image=self.image.path,
+            source=str(self.source),
+            output=self.out,
+            classes=classes,
+            annotations=self.naming.counts,
+            pixels=dict(zip(classes, counts, strict=False)),
+            unlabelled=counts[-1],
+            left_out=self.naming.left_out,
+            seconds=0.0,
+            finished=facts is not None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PaintWork:
+    """Paints a block; for threads of one process."""
+
+    painter: Painter
+    masks: Masks
+    blocks: BlockGrid
+
+    def __call__(self, number: int) -> Event:
+        """Paint block ``number``; its counts are the pixels of each class, then those without."""
+        stopwatch, box, layout = Stopwatch(), self.blocks.box(number), self.masks.layout
+        with stopwatch("paint"):
+            labels = self.painter(box)
+            found = np.bincount(labels.reshape(-1), minlength=int(layout.fill) + 1)
+        with stopwatch("write"):
+            levels = self.masks.layers[LABELS].halved(labels, layout.halve(LABELS))
+            checksum = self.masks.write_block(box, {LABELS: levels})
+        counts = (*found[: len(layout.names)].tolist(), int(found[int(layout.fill)]))
+        return Event(number, "done", checksum=checksum, counts=counts, stages=stopwatch.seconds)
 
 
 def _opened(source: Path, image: Image, config: AnnotationsConfig) -> tuple["Drawing", Naming]:
@@ -112,7 +195,7 @@ def _opened(source: Path, image: Image, config: AnnotationsConfig) -> tuple["Dra
     return open_annotations(source, image, config)
 
 
-def _layout(image: Image, naming: Naming, config: AnnotationsConfig) -> tuple[MasksLayout, Blocking]:
+def _layout(image: Image, naming: Naming, config: AnnotationsConfig) -> MasksLayout:
     axes = image.axes.replace("c", "")
     # Planes stay planes unless the image itself is halved along z.
     volume = "z" in axes and image.levels[-1].factor[axes.index("z")] > 1
@@ -121,7 +204,7 @@ def _layout(image: Image, naming: Naming, config: AnnotationsConfig) -> tuple[Ma
     if not volume and not isinstance(config.block, tuple):
         extents["block"] = (config.block or 4096,) * 2
     blocking = Blocking.of(image.path, axes, image.shape, IngestConfig(**extents))
-    layout = MasksLayout(
+    return MasksLayout(
         kind="multiclass",
         axes=axes,
         shape=image.shape,
@@ -135,34 +218,3 @@ def _layout(image: Image, naming: Naming, config: AnnotationsConfig) -> tuple[Ma
         name="annotations",
         georef=image.georef,
     )
-    return layout, blocking
-
-
-def _paint(
-    painter: Painter, masks: Masks, blocking: Blocking, workers: int, progress: Progress | None
-) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """All blocks; pixels of each class, then those without."""
-    layer, halve = masks.layers[LABELS], masks.layout.halve(LABELS)
-    classes, fill = len(masks.layout.names), int(masks.layout.fill)
-
-    def paint(box: Box) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        labels = painter(box)
-        masks.write_block(box, {LABELS: layer.halved(labels, halve)})
-        found = np.bincount(labels.reshape(-1), minlength=fill + 1)
-        return np.append(found[:classes], found[fill])
-
-    counts, pixels = np.zeros(classes + 1, np.int64), 0
-    for done, (box, found) in enumerate(
-        zip(blocking.boxes(), each(paint, blocking.boxes(), workers), strict=True), start=1
-    ):
-        counts += found
-        pixels += box.size
-        if progress is not None:
-            progress(done, len(blocking), pixels)
-    return counts
-
-
-def _leave(partial: Path) -> None:
-    """Labels inside an image are known there by their own name, not by that under which they were made."""
-    with suppress(UnetBatchError, OSError):
-        unregister(partial)

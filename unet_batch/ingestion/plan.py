@@ -1,0 +1,58 @@
+"""IngestPlan: all that decides what an ingest writes, frozen, as JSON: source, settings, layout."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from unet_batch.config import Config
+from unet_batch.formats.raster import is_remote
+from unet_batch.store.image_writer import ImageLayout
+from unet_batch.store.masks_layout import MasksLayout
+
+_ELSEWHERE = {"workers", "overwrite", "cache_mb"}  # none of it changes what is written
+_MOST_WORKERS = 8
+
+
+class Source(Config):
+    """A file by its identity: place, bytes and when it was changed; a remote one has a place alone."""
+
+    path: str
+    size: int | None = None
+    modified_ns: int | None = None
+
+    @classmethod
+    def of(cls, path: str | Path) -> "Source":
+        """The identity of a file that is there."""
+        if is_remote(path):
+            return cls(path=str(path))
+        seen = Path(path).stat()
+        return cls(path=str(Path(path).resolve()), size=seen.st_size, modified_ns=seen.st_mtime_ns)
+
+
+class IngestPlan(Config):
+    """What is written. ``image`` is the identity of the image whose grid annotations are painted on."""
+
+    version: Literal[1] = 1
+    source: Source
+    image: str | None = None
+    settings: dict[str, Any]
+    layout: dict[str, Any]
+
+
+def make_plan(
+    source: str | Path, config: Config, layout: ImageLayout | MasksLayout, image: str | None = None
+) -> IngestPlan:
+    """The plan to write the file ``source`` as ``layout`` says."""
+    return IngestPlan(
+        source=Source.of(source),
+        image=image,
+        settings=config.model_dump(mode="json", exclude=_ELSEWHERE),
+        layout=json.loads(json.dumps(asdict(layout), default=str)),
+    )
+
+
+def threads(wanted: int | None) -> int:
+    """How many threads a setting means: None is one per usable core, at most 8."""
+    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS) if wanted is None else wanted
