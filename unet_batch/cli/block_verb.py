@@ -2,7 +2,6 @@
 
 import functools
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from unet_batch.cli import options
-from unet_batch.cli.progress import Display, display, echo_line, observe, of_blocks
+from unet_batch.cli.progress import Display, display, echo_line, observe
 from unet_batch.cli.stopping import on_signals
 
 if TYPE_CHECKING:
@@ -69,17 +68,6 @@ class BlockCall:
 
         with self.shown() as (where, stop):
             yield Hooks(observe(where), stop)
-
-    @contextmanager
-    def counter(self) -> Iterator[Callable[[int, int, int], None]]:
-        """For work that only counts: blocks done, blocks in all, pixels done."""
-        from unet_batch.engine.progress import Progress  # noqa: PLC0415 - what a verb needs is imported when it runs
-
-        began = time.monotonic()
-        with display(self.verb, quiet=self.quiet, json_lines=self.json_lines) as where:
-            yield lambda done, total, pixels: where.update(
-                of_blocks(Progress(done, total, pixels, time.monotonic() - began))
-            )
 
     def show(self, event: str, values: Any, text: Callable[[], None]) -> None:
         """The result: a JSON line (of a mapping), JSON, or what ``text`` prints."""
