@@ -164,8 +164,9 @@ class PartialFolder:
         if self._in_the_way and not self.overwrite and self.published() is None:
             with suppress(OSError):
                 self.folder.rmdir()  # the last that a killed run has left
-            overwrite = "" if self.overwrite is None else ", or give --overwrite"
-            raise OutputError(f"{self.out}: exists already; choose another output, remove it{overwrite}")
+            others = "or remove it" if self.overwrite is None else "remove it or give --overwrite"
+            comma = "" if self.overwrite is None else ","
+            raise OutputError(f"{self.out}: exists already; choose another output{comma} {others}")
         if self.folder.exists() and not self.folder.is_dir():
             raise OutputError(f"{self.folder}: a file is in the way; remove it")
 
@@ -257,7 +258,7 @@ class PartialFolder:
                     replaced = self.folder / "replaced"
                     _remove(replaced)
                     self.out.rename(replaced)
-                self.content.rename(self.out)
+                atomic.publish(self.content, self.out)
         self.discard()
 
     def _read_published(self) -> dict[str, Any]:
@@ -293,6 +294,13 @@ def sweep(folder: Path) -> None:
         for scratch in place.glob("?*.*.partial"):  # of stores that versions before 0.2 began
             if _OLD_SCRATCH.search(scratch.name):
                 scratch.unlink(missing_ok=True)
+
+
+def drop_leftovers(target: Target) -> None:
+    """Remove what a killed run has left of an output that is known to be whole."""
+    if target.folder.is_dir():
+        with lock_of(target):
+            target.discard()
 
 
 @contextmanager

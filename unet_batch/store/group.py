@@ -14,9 +14,7 @@ from unet_batch.store.io_errors import is_local, reading_metadata, writing
 
 _OCCUPIED = ("zarr.json", ".zgroup", ".zarray")
 # What a creation that was killed leaves: levels, layers, the ledger's lock, files not yet renamed.
-_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|count|spatial_ref|.*\.partial|\.unfinished")
-MARK = ".unfinished"
-"""In a folder that this program makes and has not put into its place yet."""
+_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|count|spatial_ref|.*\.partial")
 
 
 def read_node(location: Location, where: str) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from unet_batch.errors import (
     MissingError,
     OutputError,
     PlanMismatchError,
+    StoreBusyError,
     UnetBatchError,
 )
 from unet_batch.products.export.config import ExportConfig
@@ -82,24 +83,22 @@ def test_workers_give_the_same_bytes(tmp_path, masks, name):
     assert content(tmp_path / name) == serial
 
 
-def test_another_request_is_refused_with_what_differs_or_begins_anew_when_asked(tmp_path, masks):
+def test_other_settings_are_refused_unless_to_overwrite(tmp_path, masks):
     hooks, _ = after(3)
     export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks)
-    pieces = {file: file.read_bytes() for file in tmp_path.rglob("*.partial/**/*") if file.is_file()}
-    other = CONFIG.model_copy(update={"connectivity": 8})
-    with pytest.raises(PlanMismatchError, match=r"other connectivity \(connectivity: 4, now 8\).*--over"):
-        export(masks, tmp_path / "m.geojson", other)
-    assert {file: file.read_bytes() for file in pieces} == pieces
+    other = {"connectivity": 8}
+    with pytest.raises(PlanMismatchError, match=r"settings\.connectivity: 8, not 4.*--overwrite"):
+        export(masks, tmp_path / "m.geojson", CONFIG.model_copy(update=other))
     hooks, seen = after(10**6)
-    other = other.model_copy(update={"overwrite": True})
-    assert export(masks, tmp_path / "m.geojson", other, hooks=hooks).blocks == len(seen)
+    anew = CONFIG.model_copy(update={**other, "overwrite": True})
+    assert export(masks, tmp_path / "m.geojson", anew, hooks=hooks).blocks == len(seen)
 
 
-def test_pieces_of_a_changed_mask_are_not_used(tmp_path, masks):
+def test_a_changed_mask_is_another_plan(tmp_path, masks):
     hooks, _ = after(3)
     export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks)
     Masks.open(masks).stamp({"repaired": 1})
-    with pytest.raises(PlanMismatchError, match="other masks_state"):
+    with pytest.raises(PlanMismatchError, match="state"):
         export(masks, tmp_path / "m.geojson", CONFIG)
     hooks, seen = after(10**6)
     anew = CONFIG.model_copy(update={"overwrite": True})
@@ -111,7 +110,7 @@ def test_what_only_bears_the_name_of_a_work_folder_stays(tmp_path, masks, conten
     file = tmp_path / "m.tif.partial" / content
     file.parent.mkdir(parents=True)
     file.write_text("mine")
-    with pytest.raises(OutputError, match="in the way"):
+    with pytest.raises(OutputError, match="no run of this version"):
         export(masks, tmp_path / "m.tif", CONFIG.model_copy(update={"overwrite": True}))
     assert file.read_text() == "mine"
 
@@ -126,6 +125,20 @@ def test_neither_masks_nor_other_folders_are_overwritten(tmp_path, masks):
     with pytest.raises(OutputError, match="left of another file"):
         export(masks, tmp_path / "m.geojson", CONFIG)
     assert (tmp_path / "m.geojson.aux.xml").read_text() == "mine"
+
+
+def test_two_exports_to_one_output_are_not_both_done(tmp_path, masks):
+    refused = []
+
+    def second(event, _):
+        if event is not None:
+            other = CONFIG.model_copy(update={"overwrite": True, "connectivity": 8})
+            with pytest.raises(StoreBusyError) as error:
+                export(masks, tmp_path / "m.geojson", other)
+            refused.append(str(error.value))
+
+    assert export(masks, tmp_path / "m.geojson", CONFIG, hooks=Hooks(second)).finished
+    assert refused
 
 
 @pytest.mark.parametrize("name", ["m.tif", "m.ome.tif", "m.gpkg"])
@@ -165,7 +178,7 @@ def test_damage_is_told_and_can_be_mended(tmp_path, masks):
     shard = masks / "0" / "c" / "0" / "0"
     good = shard.read_bytes()
     shard.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
-    with pytest.raises(DamageError, match=r"blocks could not be exported.*damaged"):
+    with pytest.raises(DamageError, match=r"blocks failed.*damaged"):
         export(masks, tmp_path / "m.geojson", CONFIG)
     assert not (tmp_path / "m.geojson").exists()
     shard.write_bytes(good)
@@ -189,6 +202,14 @@ def test_parts_are_overwritten_whole(tmp_path, masks):
     (tmp_path / "parts" / "mask.vrt").write_text("old")
     export(masks, tmp_path / "parts", CONFIG.model_copy(update={"overwrite": True}))
     assert not (tmp_path / "parts" / "old.tif").exists()
+
+
+def test_a_folder_with_other_things_is_never_replaced(tmp_path, masks):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"chapter\.txt"):
+        export(masks, tmp_path / "thesis", CONFIG.model_copy(update={"overwrite": True}))
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Scenes -> one image: the whole story of a mosaic, new or resumed."""
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +27,7 @@ from unet_batch.ingestion.mosaic.plan import FILE as PLAN_FILE
 from unet_batch.ingestion.mosaic.plan import MosaicPlan
 from unet_batch.ingestion.mosaic.planning import Planned, make_plan
 from unet_batch.schedule.events import Event
+from unet_batch.store.creation import remove
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import refuse_occupied
 from unet_batch.store.image_writer import ImageWriter
@@ -132,7 +132,7 @@ class MosaicStore(InPlaceStore):
 
     def discard(self) -> None:
         """Remove the store."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
     def finished(self) -> bool:
         """Whether it is an image."""

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from unet_batch.products.export.workplace import Pass
+from unet_batch.engine.passes import BlockPass
 
-Tell = Callable[[int, int], None]
+Count = Callable[[int, int], None]
 """Called with the pieces that are joined, and with how many there are."""
 
 
 class Product(Protocol):
     """One kind of output."""
 
-    def passes(self, folder: Path) -> list[Pass]:
+    def passes(self, folder: Path) -> list[BlockPass]:
         """The work, and the folder that its pieces go to."""
 
-    def join(self, folder: Path, target: Path, tell: Tell) -> "Joined":
+    def join(self, folder: Path, target: Path, count: Count) -> "Joined":
         """All pieces in ``folder`` as ``target``, which does not exist."""
 
 

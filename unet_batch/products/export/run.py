@@ -3,33 +3,36 @@
 import hashlib
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import unet_batch
 from unet_batch.atomic import atomic_write
+from unet_batch.config import Config
 from unet_batch.engine.config import ExecutionConfig
-from unet_batch.engine.progress import Hooks, Progress
+from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.progress import Hooks, Reporter
+from unet_batch.engine.target import Facts, PartialFolder
+from unet_batch.engine.worker_pool import Workers, numpy_workers
 from unet_batch.errors import OutputError
-from unet_batch.products.crew import crew
 from unet_batch.products.export.config import ExportConfig, Kind
 from unet_batch.products.export.image_view import ImageView
 from unet_batch.products.export.kinds import kind_of
-from unet_batch.products.export.product import Joined, Product
+from unet_batch.products.export.product import Product
 from unet_batch.products.export.raster.parts import VRT
 from unet_batch.products.export.raster.product import Raster
 from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.vector.product import Polygons
 from unet_batch.products.export.view import View
-from unet_batch.products.export.workplace import Workplace
-from unet_batch.store.group import MARK, read_node
+from unet_batch.store.group import read_node
 from unet_batch.store.io_errors import writing
-from unet_batch.store.output import Output
 
 
 @dataclass(frozen=True, slots=True)
-class ExportSummary:
+class ExportResult:
     """What an export did.
 
     Attributes:
@@ -48,13 +51,13 @@ class ExportSummary:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as plain values."""
+        """The result as plain values."""
         return asdict(self)
 
 
 def export(
     masks: str | Path, out: str | Path, config: ExportConfig | None = None, *, hooks: Hooks = Hooks()
-) -> ExportSummary:
+) -> ExportResult:
     """Write the mask store, or image, ``masks`` to ``out``, in memory that does not depend on its size.
 
     Blocks are done as a prediction's are. Their pieces wait in ``OUT.partial`` for the last; after a stop
@@ -70,21 +73,108 @@ def export(
         UnetBatchError: masks, settings or an output that cannot be used.
     """
     began, config = time.perf_counter(), config or ExportConfig()
-    kind, out = kind_of(str(out), config), Path(out)
-    _refuse(out, kind, overwrite=config.overwrite)
+    kind = kind_of(str(out), config)
+    target = ExportFolder(Path(out), config.overwrite, f".{kind}")
+    target.check()
     view, product = _opened(str(masks), kind, config)
-    with Output.held(out) as output:
-        _refuse(out, kind, overwrite=config.overwrite)
-        with crew(config, view.planes * view.shape[0] * view.shape[1]) as workers:
-            request = _request(view, kind, config)
-            place = Workplace.open(out, request, overwrite=config.overwrite)  # not before there are workers
-            passes = product.passes(place.folder)
-            finished = place.run(passes, workers.execute, hooks)
-        summary = ExportSummary(str(out), kind, False, sum(len(one.grid) for one in passes), None, 0, 0.0)
-        if finished:
-            joined = _publish(product, place, output, kind, hooks)
-            summary = replace(summary, finished=True, features=joined.features, bytes=_size(out))
-    return replace(summary, seconds=time.perf_counter() - began)
+    job = ExportJob(kind, view, product, target, config)
+    return replace(run_job(job, hooks), seconds=time.perf_counter() - began)
+
+
+class ExportPlan(Config):
+    """What decides the pieces of an export: masks by the state of their metadata and ledger, and settings."""
+
+    masks: str
+    state: str
+    kind: str
+    settings: dict[str, Any]
+    version: str
+
+
+class ExportFolder(PartialFolder):
+    """A file, or a folder of parts, that grows in ``OUT.partial``."""
+
+    @property
+    def sidecar(self) -> Path:
+        """Where GDAL looks for more about the output."""
+        return self.out.with_name(f"{self.out.name}.aux.xml")
+
+    def check(self) -> None:
+        """Refuse an output that is there or in no folder; of folders only those of parts are replaced."""
+        PartialFolder.check(self)
+        if not self.overwrite and self.sidecar.exists() and not self.folder.exists():
+            raise OutputError(
+                f"{self.sidecar}: left of another file; remove it, give --overwrite or choose another output"
+            )
+        if self.out.is_dir() and not (self.suffix == ".parts" and _are_parts(self.out)):
+            raise OutputError(
+                f"{self.out}: a folder with other things in it is not replaced; choose another output"
+            )
+        if not self.out.absolute().parent.is_dir():
+            raise OutputError(
+                f"{self.out}: the folder {self.out.absolute().parent} does not exist; create it first"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """One export, new or resumed."""
+
+    kind: Kind
+    view: Source
+    product: Product
+    target: ExportFolder
+    config: ExportConfig
+    retry_failed: bool = True
+
+    def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> ExportPlan:
+        """The masks as they are now, and the settings."""
+        del stored, ask
+        store, digest = Path(self.view.path), hashlib.sha256()
+        for file in (store / "zarr.json", store / "ledger" / "zarr.json"):
+            digest.update(file.read_bytes() if file.exists() else b"")
+        elsewhere = {*ExecutionConfig.model_fields, "overwrite"}
+        return ExportPlan(
+            masks=str(store.resolve()),
+            state=digest.hexdigest(),
+            kind=self.kind,
+            settings=self.config.model_dump(mode="json", exclude=elsewhere),
+            version=unet_batch.__version__,
+        )
+
+    def create(self, plan: ExportPlan) -> None:
+        """Nothing: joining makes the output."""
+
+    def workers(self, pixels: int) -> Workers:
+        """A process per core, where there is enough to do."""
+        return numpy_workers(self.config, pixels)
+
+    def passes(self, plan: ExportPlan) -> list[BlockPass]:
+        """Those of the kind of output; pieces go to the folder."""
+        del plan
+        return self.product.passes(self.target.folder)
+
+    def finish(self, plan: ExportPlan, reporter: Reporter) -> Facts:
+        """The pieces joined, and what GDAL reads beside the output."""
+        del plan
+        out, content = self.target.out, self.target.content
+        with writing(str(out)):
+            if content.is_dir():  # a kill while joining
+                shutil.rmtree(content)
+            content.unlink(missing_ok=True)
+            joined = self.product.join(self.target.folder, content, reporter.counter("joining the pieces"))
+            if joined.sidecar:
+                atomic_write(self.target.sidecar, joined.sidecar)
+            else:
+                self.target.sidecar.unlink(missing_ok=True)
+        return {"features": joined.features}
+
+    def result(self, facts: Facts | None) -> ExportResult:
+        """What was written."""
+        out, blocks = self.target.out, sum(len(one.blocks) for one in self.product.passes(self.target.folder))
+        if facts is None:
+            return ExportResult(str(out), self.kind, False, blocks, None, 0, 0.0)
+        return ExportResult(str(out), self.kind, True, blocks, facts["features"], _size(out), 0.0)
 
 
 def _opened(store: str, kind: Kind, config: ExportConfig) -> tuple[Source, Product]:
@@ -102,73 +192,15 @@ def _is_image(store: str) -> bool:
     return Path(store).exists() and "masks" not in read_node(store, store)[1]
 
 
-def _publish(product: Product, place: Workplace, output: Output, kind: str, hooks: Hooks) -> Joined:
-    """The output, made in the work folder and renamed into its place when it is whole."""
-    out = output.path
-    target, began = place.folder / f"whole.{kind}", time.perf_counter()
-
-    def tell(done: int, total: int) -> None:
-        hooks.observe(None, Progress(done, total, 0, time.perf_counter() - began))
-
-    hooks.observe(None, Progress(0, 0, 0, 0.0, "joining the pieces"))
-    with writing(str(out)):
-        if target.exists():  # a kill while joining
-            shutil.rmtree(target) if target.is_dir() else target.unlink()
-        joined = product.join(place.folder, target, tell)
-        output.require_unchanged()
-        sidecar = _sidecar(out)
-        if joined.sidecar:
-            atomic_write(sidecar, joined.sidecar)
-        else:
-            sidecar.unlink(missing_ok=True)
-        output.publish(target)
-    place.discard()
-    return joined
-
-
 def _layer(kind: str, config: ExportConfig) -> str:
     return config.layer if kind in {"cog", "parts", "ome-tiff"} else "labels"
-
-
-def _refuse(out: Path, kind: str, *, overwrite: bool) -> None:
-    if not overwrite:
-        if out.exists():
-            raise OutputError(f"{out}: exists already; choose another output, remove it or give --overwrite")
-        if _sidecar(out).exists() and not out.with_name(f"{out.name}.partial").exists():
-            raise OutputError(
-                f"{_sidecar(out)}: left of another file; remove it, give --overwrite or choose another output"
-            )
-    elif out.is_dir() and not (kind == "parts" and _are_parts(out)):
-        raise OutputError(f"{out}: a folder with other things in it is not replaced; choose another output")
-    if not out.absolute().parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
-
-
-def _sidecar(out: Path) -> Path:
-    """Where GDAL looks for more about ``out``."""
-    return out.with_name(f"{out.name}.aux.xml")
 
 
 def _are_parts(folder: Path) -> bool:
     """Whether a folder is what an export of parts left, or empty; any other is not ours to replace."""
     entries = list(folder.iterdir())
-    known = all(entry.is_file() and entry.name.endswith((".tif", VRT, ".aux.xml", MARK)) for entry in entries)
+    known = all(entry.is_file() and entry.name.endswith((".tif", VRT, ".aux.xml")) for entry in entries)
     return not entries or (known and (folder / VRT).exists())
-
-
-def _request(view: Source, kind: str, config: ExportConfig) -> dict[str, Any]:
-    """What decides the pieces: another request must not go on with them."""
-    store, digest = Path(view.path), hashlib.sha256()
-    for file in (store / "zarr.json", store / "ledger" / "zarr.json"):
-        digest.update(file.read_bytes() if file.exists() else b"")
-    elsewhere = {*ExecutionConfig.model_fields, "overwrite"}
-    return {
-        **config.model_dump(mode="json", exclude=elsewhere),
-        "masks": str(store.resolve()),
-        "masks_state": digest.hexdigest(),
-        "kind": kind,
-        "version": unet_batch.__version__,
-    }
 
 
 def _size(out: Path) -> int:

@@ -1,5 +1,7 @@
 """ObjectsPlan: all that decides objects and their table, frozen, as JSON. Runs nothing."""
 
+import hashlib
+import json
 from functools import cached_property
 from typing import Any, Literal
 
@@ -34,6 +36,11 @@ class ObjectsPlan(Config):
     dims: int
     smallest: int
     block: tuple[int, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the plan's JSON."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     @property
     def planes(self) -> int:

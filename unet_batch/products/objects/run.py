@@ -3,17 +3,17 @@
 import platform
 import socket
 import time
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from unet_batch.engine.progress import Hooks
-from unet_batch.engine.run import Run, open_blocks
-from unet_batch.engine.worker_pool import WorkerPool
-from unet_batch.products.crew import crew
+from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.parts import Parts
+from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.progress import Hooks, Reporter
+from unet_batch.engine.target import Facts, PartialFolder, drop_leftovers
+from unet_batch.engine.worker_pool import Workers, numpy_workers
 from unet_batch.products.objects.block import FindWork
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.number import bands
@@ -21,17 +21,17 @@ from unet_batch.products.objects.plan import ObjectsPlan, make_plan
 from unet_batch.products.objects.store import ObjectStore
 from unet_batch.products.objects.table import Columns, TableWriter, about, channel_names
 from unet_batch.products.objects.unite import unite
+from unet_batch.products.outputs import check_name
 from unet_batch.products.scale import Scale
 from unet_batch.products.sources import open_beside, open_classes
-from unet_batch.products.unfinished import Unfinished, check_output, discard, hash_of, unfinished
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
+from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
-from unet_batch.store.output import Output
 
 
 @dataclass(frozen=True, slots=True)
-class Objects:
+class ObjectsResult:
     """What came of a run.
 
     Attributes:
@@ -55,7 +55,7 @@ def objects(
     image: str | Path | None = None,
     labels: str | Path | None = None,
     hooks: Hooks = Hooks(),
-) -> Objects:
+) -> ObjectsResult:
     """Find the connected objects of every class of ``masks``, or instances where there is a border class.
 
     The same call goes on where an earlier one ended, and leaves a finished table alone. Objects are numbered
@@ -75,101 +75,123 @@ def objects(
     settings, opened = config or ObjectsConfig(), open_classes(masks)
     beside = None if image is None else open_beside(image, opened)
     plan = make_plan(opened, beside, settings)
-    job = _Job(opened, beside, Path(out), None if labels is None else ObjectStore(Path(labels), plan), plan)
-    if job.done_before() is None:
-        job.check_outputs()
-    with Output.held(job.out) as output:
-        if (found := job.done_before()) is not None:
-            discard(job.out, plan)  # a kill may have left it
-            Run(str(out), hooks).tell("nothing to do: the objects are there")
-            return found
-        job.check_outputs()
-        with unfinished(job.out, plan, plan.grid.counts) as work, crew(settings, prod(plan.shape)) as workers:
-            return job.run(work, output, workers, hooks)
+    store = None if labels is None else ObjectStore(Path(labels), plan)
+    job = ObjectsJob(opened, beside, PartialFolder(Path(out), suffix=".parquet"), store, plan, settings)
+    check_name(Path(out), (".parquet",))
+    if (found := job.done_before()) is not None:
+        drop_leftovers(job.target)
+        Reporter(hooks).notify("nothing to do: the objects are there")
+        return found
+    job.target.check()
+    if store is not None:
+        store.check()
+    return run_job(job, hooks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One driver at work on one table."""
+@dataclass(slots=True)
+class ObjectsJob:
+    """The objects of one mask store: found block by block, joined, and numbered pixel by pixel if asked.
+
+    Attributes:
+        fragments: fragments of each block that has some, by its number, once they are all found.
+        counts: objects by class, once they are joined.
+    """
 
     masks: Masks
     image: Image | None
-    out: Path
+    target: PartialFolder
     store: ObjectStore | None
-    plan: ObjectsPlan
+    objects_plan: ObjectsPlan
+    config: ObjectsConfig
+    retry_failed: bool = True
+    fragments: dict[int, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
-    def done_before(self) -> Objects | None:
+    def done_before(self) -> ObjectsResult | None:
         """What an earlier call made, if it is all there."""
-        said = about(self.out) if self.out.is_file() else {}
-        if said.get("plan_hash") != hash_of(self.plan) or (
-            self.store is not None and not self.store.finished
-        ):
+        out = self.target.out
+        said = about(out) if out.is_file() else {}
+        stored = self.store is None or self.store.finished
+        if said.get("plan_hash") != self.objects_plan.hash or not stored:
             return None
-        return self._result(said["objects"])
+        return self.result({"objects": said["objects"]})
 
-    def check_outputs(self) -> None:
-        """Refuse what is in the way before any work."""
-        check_output(self.out, (".parquet",))
-        if self.store is not None:
-            self.store.check()
+    def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> ObjectsPlan:
+        """What the masks and settings make."""
+        del stored, ask
+        return self.objects_plan
 
-    def run(self, work: Unfinished, output: Output, workers: WorkerPool, hooks: Hooks) -> Objects:
-        """Find, join, write."""
-        run = Run(str(work.folder), hooks)
-        left = open_blocks(self.plan.grid, work.ledger, retry_failed=True)
-        run.blocks(self.plan.grid, self._find(work), work.ledger, workers.execute, left)
-        if not work.whole:
-            return self._result({}, finished=False)
-        run.tell("joining the blocks")
-        table, blocks = work.folder / "table.parquet", self._blocks(work)
-        counts = self._join(work, table, blocks)
-        if self.store is not None:
-            run.tell("writing the numbers of the objects")
-            self.store.create(self.masks, self._about())
-            numbers = work.parts("numbers").folder
-            if not self.store.fill(self.masks.path, numbers, blocks, workers.execute, hooks):
-                return self._result({}, finished=False)
-        output.publish(table)
-        return self._result(counts)
+    def create(self, plan: ObjectsPlan) -> None:
+        """Nothing: joining writes the table."""
 
-    def _find(self, work: Unfinished) -> FindWork:
+    def workers(self, pixels: int) -> Workers:
+        """A process per core, where there is enough to do."""
+        return numpy_workers(self.config, pixels)
+
+    def passes(self, plan: ObjectsPlan) -> list[BlockPass]:
+        """Fragments are found in all blocks; then, where asked for, the numbers of objects are written."""
         image, level = (None, 0) if self.image is None else (self.image.path, self.image.level)
-        return FindWork(self.plan, self.masks.path, image, level, work.parts("found").folder)
+        work = FindWork(plan, self.masks.path, image, level, self._found.folder)
+        find = BlockPass(self.target.folder, plan.grid, lambda _: work)
+        if self.store is None:
+            return [find]
+        return [find, self.store.fill(self.masks.path, self._numbers.folder, self.fragments, self._join)]
 
-    def _blocks(self, work: Unfinished) -> dict[int, int]:
-        """Fragments of each block that has some, by its number, in raster order."""
-        indices = [tuple(map(int, index)) for index in work.ledger.with_status(Status.DONE)]
-        counts = self.plan.grid.counts
-        return {int(np.ravel_multi_index(i, counts)): work.ledger.entry(i).counts[0] for i in indices}
+    def finish(self, plan: ObjectsPlan, reporter: Reporter) -> Facts:
+        """The table, unless it was written for the second pass."""
+        del plan
+        if self.store is None:
+            reporter.notify("joining the blocks")
+            self._join()
+        return {"objects": self.counts}
 
-    def _join(self, work: Unfinished, table: Path, blocks: dict[int, int]) -> dict[str, int]:
-        """Write the table, and the object number of each block's labels."""
-        found, numbers = work.parts("found"), work.parts("numbers")
-        union = unite(self.plan, found, blocks)
-        image = self.image
+    def result(self, facts: Facts | None) -> ObjectsResult:
+        """What came of the run."""
+        labels = None if self.store is None else str(self.store.path)
+        counts = {} if facts is None else facts["objects"]
+        return ObjectsResult(str(self.target.out), labels, counts, facts is not None)
+
+    @property
+    def _found(self) -> Parts:
+        return Parts(str(self.target.folder / "found"))
+
+    @property
+    def _numbers(self) -> Parts:
+        return Parts(str(self.target.folder / "numbers"))
+
+    def _join(self) -> None:
+        """Write the table and, for the second pass, the number of each block's labels; make its store."""
+        plan, image = self.objects_plan, self.image
+        self.fragments.update(self._blocks())
+        union = unite(plan, self._found, self.fragments)
         channels = () if image is None else channel_names(image.channel_names, image.channels)
-        columns = Columns(self.plan, Scale.of(self.masks), self.masks.georef, channels)
-        with TableWriter(table, columns, self._about()) as writer:
-            for band in bands(self.plan, found, list(blocks), union):
+        columns = Columns(plan, Scale.of(self.masks), self.masks.georef, channels)
+        with TableWriter(self.target.content, columns, self._about()) as writer:
+            for band in bands(plan, self._found, list(self.fragments), union):
                 writer.add(band.objects, band.begin)
                 for number, ids in band.ids.items() if self.store is not None else ():
-                    numbers.write(number, {"ids": ids})
-        return writer.counts
+                    self._numbers.write(number, {"ids": ids})
+        self.counts.update(writer.counts)
+        if self.store is not None:
+            self.store.create(self.masks, self._about())
+
+    def _blocks(self) -> dict[int, int]:
+        """Fragments of each block that has some, by its number, in raster order."""
+        ledger, grid = Ledger.open(self.target.folder), self.objects_plan.grid
+        done = ledger.with_status(Status.DONE)
+        numbers = map(int, grid.numbers(done))
+        return {number: ledger.entry(grid.index(number)).counts[0] for number in numbers}
 
     def _about(self) -> dict[str, Any]:
         return {
-            "plan": self.plan.model_dump(mode="json"),
-            "plan_hash": hash_of(self.plan),
+            "plan": self.objects_plan.model_dump(mode="json"),
+            "plan_hash": self.objects_plan.hash,
             "provenance": {
                 "masks": str(Path(self.masks.path).resolve()),
-                "table": str(self.out.resolve()),
+                "table": str(self.target.out.resolve()),
                 "image": None if self.image is None else str(Path(self.image.path).resolve()),
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "host": socket.gethostname(),
                 "machine": platform.platform(),
             },
         }
-
-    def _result(self, counts: dict[str, int], *, finished: bool = True) -> Objects:
-        labels = None if self.store is None else str(self.store.path)
-        return Objects(str(self.out), labels, counts, finished)

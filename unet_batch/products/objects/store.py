@@ -1,22 +1,18 @@
 """ObjectStore: the number of every pixel's object as OME-Zarr, written by the second pass, block by block."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unet_batch.engine.progress import Hooks
-from unet_batch.engine.run import Run, open_blocks
-from unet_batch.errors import DamageError, InputError, MissingError, OutputError
+from unet_batch.engine.passes import BlockPass
+from unet_batch.errors import InputError, OutputError
 from unet_batch.products.objects.block import WriteWork
 from unet_batch.products.objects.plan import ObjectsPlan
-from unet_batch.products.unfinished import hash_of
-from unet_batch.schedule.events import Executor
 from unet_batch.store.group import refuse_occupied
-from unet_batch.store.journal import Entry, Status
-from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import MasksLayout
 
@@ -37,7 +33,7 @@ class ObjectStore:
         """
         if not (self.path / "zarr.json").exists():
             return False
-        if Masks.open(self.path).attributes.get("plan_hash") != hash_of(self.plan):
+        if Masks.open(self.path).attributes.get("plan_hash") != self.plan.hash:
             raise OutputError(f"{self.path}: exists already; choose another output or remove it")
         return True
 
@@ -63,6 +59,7 @@ class ObjectStore:
     def create(self, masks: Masks, attributes: dict[str, Any]) -> None:
         """Make it, with axes, scale and levels of ``masks``, unless it is there."""
         if self.begun:
+            Masks.open(self.path, writable=True).clean_scratch()
             return
         given, block = masks.layout, self.plan.block
         layout = MasksLayout(
@@ -82,34 +79,36 @@ class ObjectStore:
         )
         Masks.create(self.path, layout, attributes)
 
-    def fill(self, masks: str, numbers: str, blocks: Iterable[int], execute: Executor, hooks: Hooks) -> bool:
-        """Write the ``blocks`` that have objects, and the levels; False where that was ended early.
+    def fill(
+        self, masks: str, numbers: str, blocks: Collection[int], prepare: Callable[[], None]
+    ) -> BlockPass:
+        """The pass that writes the blocks that have objects, with its ledger in the store.
 
-        Raises:
-            DamageError: blocks that could not be done.
+        Args:
+            masks: path of the masks.
+            numbers: folder of the number of each local label, by block.
+            blocks: those that have objects; filled by ``prepare``.
+            prepare: joins the blocks of the pass before, and creates the store.
         """
-        path, grid = str(self.path), self.plan.grid
-        out = Masks.open(path, writable=True)
-        with self._ledger() as ledger:
-            out.clean_scratch()
-            for number in np.setdiff1d(np.arange(len(grid)), list(blocks)):
-                if ledger.status(grid.index(int(number))) is Status.PENDING:
-                    ledger.record(Entry(grid.index(int(number)), Status.SKIPPED))
-            left = open_blocks(grid, ledger, retry_failed=True)
-            Run(path, hooks).blocks(grid, WriteWork(self.plan, masks, path, numbers), ledger, execute, left)
-            states = ledger.totals().blocks
-            if states[Status.FAILED]:
-                raise DamageError(
-                    f"{path}: {states[Status.FAILED]} blocks failed, see ledger/failures.log; run again"
-                )
-            if states[Status.PENDING]:
-                return False
+        grid = self.plan.grid
+
+        def without_objects() -> NDArray[np.bool_]:
+            empty = np.ones(len(grid), np.bool_)
+            empty[list(blocks)] = False
+            return empty.reshape(grid.counts)
+
+        work = WriteWork(self.plan, masks, str(self.path), numbers)
+        return BlockPass(
+            self.path,
+            grid,
+            lambda _: work,
+            skipped=without_objects,
+            prepare=prepare,
+            complete=self._finish,
+        )
+
+    def _finish(self) -> None:
+        if not self.finished:
+            out = Masks.open(self.path, writable=True)
             out.finish()
             out.stamp({"finished": True})
-        return True
-
-    def _ledger(self) -> Ledger:
-        try:
-            return Ledger.open(self.path, writable=True)
-        except MissingError:
-            return Ledger.create(self.path, self.plan.grid.counts, 1)

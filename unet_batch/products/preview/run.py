@@ -7,11 +7,11 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from unet_batch.atomic import atomic_file
+from unet_batch.products.outputs import check_output
 from unet_batch.products.preview import picture
 from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.products.preview.frame import framed
 from unet_batch.products.preview.scene import Scene
-from unet_batch.products.unfinished import check_output
 from unet_batch.store.lock import OutputLock
 
 

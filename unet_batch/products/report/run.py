@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_batch.atomic import atomic_write
+from unet_batch.products.outputs import check_output
 from unet_batch.products.report import pictures
 from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.facts import Facts
 from unet_batch.products.report.page import page
-from unet_batch.products.unfinished import check_output
 from unet_batch.store.lock import OutputLock
 
 

@@ -1,35 +1,39 @@
 """Masks -> statistics: areas per class, whole or per zone, and how they agree with a reference."""
 
 import hashlib
-from dataclasses import dataclass, replace
-from math import prod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from unet_batch.engine.progress import Hooks
-from unet_batch.engine.run import Run, open_blocks
+from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.parts import Parts
+from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.progress import Hooks, Reporter
+from unet_batch.engine.target import Facts, PartialFolder
+from unet_batch.engine.worker_pool import Workers, numpy_workers
 from unet_batch.errors import InputError, MissingError
-from unet_batch.products.crew import crew
 from unet_batch.products.evaluate import open_truth
+from unet_batch.products.outputs import check_name
 from unet_batch.products.scale import Scale
 from unet_batch.products.sources import open_classes
 from unet_batch.products.stats.block import CountWork
 from unet_batch.products.stats.config import StatsConfig
 from unet_batch.products.stats.plan import StatsPlan
 from unet_batch.products.stats.table import Counted, Row, rows, write
-from unet_batch.products.unfinished import Unfinished, check_output, unfinished
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
+from unet_batch.store.lock import OutputLock
 from unet_batch.store.masks import Masks
-from unet_batch.store.output import Output
 
 SUFFIXES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class StatsResult:
     """What came of a run: the file, its rows, and whether it was ended early (the same call goes on)."""
 
     path: str
@@ -45,7 +49,7 @@ def stats(
     zones: str | Path | None = None,
     reference: str | Path | None = None,
     hooks: Hooks = Hooks(),
-) -> Stats:
+) -> StatsResult:
     """Areas of the classes of ``masks`` in true units, as a table.
 
     The same call goes on where an earlier one ended. Without zones and reference the counts that the
@@ -64,26 +68,71 @@ def stats(
     """
     settings, opened, path = config or StatsConfig(), open_classes(masks), Path(out)
     plan = _plan(opened, settings, zones, reference)
-    check_output(path, SUFFIXES)
+    check_name(path, (".csv", ".parquet"))
+    target = PartialFolder(path, suffix=path.suffix)
+    target.check()
     counted = None if zones or reference else _from_ledger(opened, plan)
-    with Output.held(path) as output:
-        check_output(path, SUFFIXES)
-        if counted is not None:
-            return _written(opened, plan, output, counted)
-        work = CountWork(plan, str(masks), _text(reference), _text(zones), "")
-        return _by_blocks(opened, settings, work, output, hooks)
+    if counted is not None:
+        found = _rows(opened, plan, counted)
+        with OutputLock.beside(path):
+            target.check()
+            write(path, found)
+        return StatsResult(str(path), found, finished=True)
+    work = CountWork(plan, str(masks), _text(reference), _text(zones), str(target.folder / "found"))
+    _ = work.tools  # zones and references that cannot be used are refused before anything is made
+    return run_job(StatsJob(opened, target, plan, settings, work), hooks)
 
 
-def _by_blocks(masks: Masks, settings: StatsConfig, work: CountWork, output: Output, hooks: Hooks) -> Stats:
-    plan, polygons, path = work.plan, work.tools.zones, output.path
-    with unfinished(path, plan, plan.grid.counts) as job, crew(settings, prod(plan.shape)) as workers:
-        work = replace(work, parts=job.parts("found").folder)
-        left = open_blocks(plan.grid, job.ledger, retry_failed=True)
-        Run(str(job.folder), hooks).blocks(plan.grid, work, job.ledger, workers.execute, left)
-        if not job.whole:
-            return Stats(str(path), [], finished=False)
-        counted = _summed(plan, job, None if polygons is None else polygons.names)
-        return _written(masks, plan, output, counted)
+@dataclass(frozen=True, slots=True)
+class StatsJob:
+    """The statistics of one mask store, counted block by block; ``work`` counts one."""
+
+    masks: Masks
+    target: PartialFolder
+    stats_plan: StatsPlan
+    config: StatsConfig
+    work: CountWork
+    retry_failed: bool = True
+
+    def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> StatsPlan:
+        """What the masks, zones and reference make."""
+        del stored, ask
+        return self.stats_plan
+
+    def create(self, plan: StatsPlan) -> None:
+        """Nothing: finishing writes the table."""
+
+    def workers(self, pixels: int) -> Workers:
+        """A process per core, where there is enough to do."""
+        return numpy_workers(self.config, pixels)
+
+    def passes(self, plan: StatsPlan) -> list[BlockPass]:
+        """One pass."""
+        return [BlockPass(self.target.folder, plan.grid, lambda _: self.work)]
+
+    def finish(self, plan: StatsPlan, reporter: Reporter) -> Facts:
+        """The table of all blocks together."""
+        del reporter
+        polygons = self.work.tools.zones
+        counted = self._summed(plan, None if polygons is None else polygons.names)
+        found = _rows(self.masks, plan, counted)
+        write(self.target.content, found)
+        return {"rows": found}
+
+    def result(self, facts: Facts | None) -> StatsResult:
+        """What came of the run."""
+        found = [] if facts is None else facts["rows"]
+        return StatsResult(str(self.target.out), found, finished=facts is not None)
+
+    def _summed(self, plan: StatsPlan, names: tuple[str, ...] | None) -> Counted:
+        """All blocks together, in their order, so that sums of sizes do not depend on who did them."""
+        shape = (1 if names is None else len(names), plan.planes, *plan.matrix)
+        counts, sizes, parts = np.zeros(shape, np.int64), np.zeros(shape), Parts(self.work.parts)
+        for index in Ledger.open(self.target.folder).with_status(Status.DONE):
+            part = parts.read(plan.grid.number(index))
+            counts[part["zones"]] += part["counts"]
+            sizes[part["zones"]] += part["sizes"]
+        return Counted(names, counts, sizes)
 
 
 def _plan(
@@ -124,23 +173,9 @@ def _from_ledger(masks: Masks, plan: StatsPlan) -> Counted | None:
     return Counted(None, counts, counts * size)
 
 
-def _summed(plan: StatsPlan, job: Unfinished, names: tuple[str, ...] | None) -> Counted:
-    """All blocks together, in their order, so that sums of sizes do not depend on who did them."""
-    shape = (1 if names is None else len(names), plan.planes, *plan.matrix)
-    counts, sizes, parts = np.zeros(shape, np.int64), np.zeros(shape), job.parts("found")
-    for index in job.ledger.with_status(Status.DONE):
-        part = parts.read(int(np.ravel_multi_index(tuple(index), plan.grid.counts)))
-        counts[part["zones"]] += part["counts"]
-        sizes[part["zones"]] += part["sizes"]
-    return Counted(names, counts, sizes)
-
-
-def _written(masks: Masks, plan: StatsPlan, output: Output, counted: Counted) -> Stats:
+def _rows(masks: Masks, plan: StatsPlan, counted: Counted) -> list[Row]:
     dims = masks.layout.dims
-    found = rows(plan, counted, dims, Scale.of(masks).unit_of(dims))
-    output.require_unchanged()
-    write(output.path, found)
-    return Stats(str(output.path), found, finished=True)
+    return rows(plan, counted, dims, Scale.of(masks).unit_of(dims))
 
 
 def _content(path: Path) -> str:

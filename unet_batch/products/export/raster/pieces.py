@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.export.product import Tell
+from unet_batch.products.export.product import Count
 from unet_batch.products.export.raster.geometry import Geometry
 from unet_batch.products.export.whole import written_whole
 from unet_batch.tiling import Box
@@ -42,9 +42,9 @@ def save_tiles(path: Path, tiles: Sequence[bytes | bytearray]) -> None:
 class Pieces:
     """The files of all blocks under ``folder``, as pages of tiles."""
 
-    def __init__(self, folder: Path, geometry: Geometry, tell: Tell = lambda _done, _total: None) -> None:
+    def __init__(self, folder: Path, geometry: Geometry, count: Count = lambda _done, _total: None) -> None:
         self.folder, self.geometry = folder, geometry
-        self.tell, self.given = tell, 0
+        self.count, self.given = count, 0
         self._header = lru_cache(maxsize=2**12)(_read_header)
 
     def page(self, level: int, plane: int = 0, sample: int = 0) -> Page:
@@ -63,11 +63,11 @@ class Pieces:
         return found
 
     def tiles(self, page: Page) -> Iterator[bytes]:
-        """The tiles of a page, row by row; tells of each row."""
+        """The tiles of a page, row by row; each row is counted."""
         box = page.tiles
         for row in range(box.start[0], box.stop[0]):
             self.given += box.shape[1]
-            self.tell(self.given, self.geometry.tiles)  # before: who takes tiles may stop at the last
+            self.count(self.given, self.geometry.tiles)  # before: who takes tiles may stop at the last
             line = Page(page.level, page.plane, page.sample, Box((row, box.start[1]), (row + 1, box.stop[1])))
             for number, inside in self._blocks(line):
                 start, lengths = self._of_block(line, number)

@@ -1,11 +1,13 @@
 """Rasters as products: a COG, a folder of COGs, or an OME-TIFF, of the same pieces."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from unet_batch.engine.passes import BlockPass
 from unet_batch.products.export.config import ExportConfig
-from unet_batch.products.export.product import Joined, Tell
+from unet_batch.products.export.product import Count, Joined
 from unet_batch.products.export.raster.cog import write_cog
 from unet_batch.products.export.raster.geometry import Geometry
 from unet_batch.products.export.raster.geotiff import image_tags, pixel_tags, sidecar
@@ -15,7 +17,6 @@ from unet_batch.products.export.raster.pieces import Pieces
 from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.raster.work import TilesWork
 from unet_batch.products.export.view import View
-from unet_batch.products.export.workplace import Pass
 
 # Levels that one block makes: of 8 x 8 tiles, so 4096 pixels a side. Blocks of many or wide channels are
 # smaller, as a block is in memory with all of them.
@@ -41,21 +42,24 @@ class Raster:
         samples = view.channels if self.kind == "ome-tiff" else 1
         return Geometry(view.shape, view.planes, samples, tile, span)
 
-    def passes(self, folder: Path) -> list[Pass]:
+    def passes(self, folder: Path) -> list[BlockPass]:
         """A pass for each group of levels."""
         geometry = self.geometry
         return [
-            Pass(
-                f"level-{group * geometry.span}",
+            BlockPass(
+                folder / f"level-{group * geometry.span}",
                 geometry.grid(group),
-                TilesWork(self.view, geometry, group, folder, self.config.compression),
+                partial(self._work, folder, group),
             )
             for group in range(geometry.groups)
         ]
 
-    def join(self, folder: Path, target: Path, tell: Tell) -> Joined:
+    def _work(self, folder: Path, group: int, _blocks: int) -> TilesWork:
+        return TilesWork(self.view, self.geometry, group, folder, self.config.compression)
+
+    def join(self, folder: Path, target: Path, count: Count) -> Joined:
         """The pieces as the file or folder ``target``."""
-        pieces, compression = Pieces(folder, self.geometry, tell), self.config.compression
+        pieces, compression = Pieces(folder, self.geometry, count), self.config.compression
         if self.kind == "ome-tiff":
             assert isinstance(self.view, View), "images are refused before"
             write_ome_tiff(target, pieces, self.view, compression)

@@ -7,10 +7,11 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
+from unet_batch.engine.passes import BlockPass
 from unet_batch.errors import InputError, UnetBatchError
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.measure import Measure
-from unet_batch.products.export.product import Joined, Tell
+from unet_batch.products.export.product import Count, Joined
 from unet_batch.products.export.vector.block import Tracing
 from unet_batch.products.export.vector.fragments import Fragments
 from unet_batch.products.export.vector.geojson import GeoJson
@@ -22,7 +23,6 @@ from unet_batch.products.export.vector.stitch import stitched
 from unet_batch.products.export.vector.tables import ArrowPieces, GeoPackage, GeoParquet
 from unet_batch.products.export.vector.work import FOLDER, PolygonsWork, features_path, fragments_path
 from unet_batch.products.export.view import View
-from unet_batch.products.export.workplace import Pass
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import BlockGrid
@@ -57,23 +57,23 @@ class Polygons:
         shape = (len(self.selections), *self.view.shape)
         return BlockGrid(shape, block)
 
-    def passes(self, folder: Path) -> list[Pass]:
+    def passes(self, folder: Path) -> list[BlockPass]:
         """One pass."""
         tracing = Tracing(self.view.shape[1], self.config.connectivity, self.config.tolerance)
         work = PolygonsWork(self.view, self.grid, self.selections, tracing, self.measure, self.sink, folder)
-        return [Pass(FOLDER, self.grid, work)]
+        return [BlockPass(folder / FOLDER, self.grid, lambda _: work)]
 
-    def join(self, folder: Path, target: Path, tell: Tell) -> Joined:
+    def join(self, folder: Path, target: Path, count: Count) -> Joined:
         """Finished features of all blocks, then those stitched together."""
-        return Joined(self.sink.join(target, self._told(folder, tell)))
+        return Joined(self.sink.join(target, self._counted(folder, count)))
 
-    def _told(self, folder: Path, tell: Tell) -> Iterator[bytes]:
+    def _counted(self, folder: Path, count: Count) -> Iterator[bytes]:
         """The pieces: one of each block, and at most one of each row of blocks."""
         total = len(self.grid) + prod(self.grid.counts[:2])
         for number, piece in enumerate(self._pieces(folder)):
             yield piece
-            tell(number + 1, total)
-        tell(total, total)
+            count(number + 1, total)
+        count(total, total)
 
     def _pieces(self, folder: Path) -> Iterator[bytes]:
         for number in range(len(self.grid)):
