@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from tests.engine.jobs import SquaresJob, SquaresPlan, killed_at, stop_after
-from unet_batch.cluster.config import ClusterConfig
-from unet_batch.cluster.local import connect, rendezvous_of
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import run_job
 from unet_batch.engine.progress import Hooks
@@ -243,18 +241,10 @@ def test_plans_are_compared_as_json(job):
     assert stored == SquaresPlan().model_dump(mode="json")
 
 
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory):
-    with connect(ClusterConfig(workers=2)) as client:
-        yield str(rendezvous_of(client, tmp_path_factory.mktemp("scheduler")))
-
-
 @pytest.mark.parametrize("how", ["serial", "threads", "dask"])
-def test_every_executor_climbs_the_same_ladder(job, how, request):
-    config = ExecutionConfig()
-    if how == "dask":
-        config = ExecutionConfig(scheduler=request.getfixturevalue("scheduler"))
-    job.workers_wanted = Workers(config, threads_here=3 if how == "threads" else None)
+def test_every_executor_climbs_the_same_ladder(job, how):
+    threads, processes = (3 if how == "threads" else None), (2 if how == "dask" else 0)
+    job.workers_wanted = Workers(ExecutionConfig(), processes, threads_here=threads)
     job.failing = frozenset({1})
     with pytest.raises(DamageError, match="poison"):
         run_job(job)
