@@ -110,7 +110,7 @@ def test_what_only_bears_the_name_of_a_work_folder_stays(tmp_path, masks, conten
     file = tmp_path / "m.tif.partial" / content
     file.parent.mkdir(parents=True)
     file.write_text("mine")
-    with pytest.raises((OutputError, DamageError), match="no run of this version|plan is missing"):
+    with pytest.raises((OutputError, DamageError), match=r"no run of this version|plan is missing"):
         export(masks, tmp_path / "m.tif", CONFIG.model_copy(update={"overwrite": True}))
     assert file.read_text() == "mine"
 
