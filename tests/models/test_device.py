@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from unet_batch.devices import claim
 from unet_batch.errors import InputError
 from unet_batch.models import normalise
 from unet_batch.models.build import build
-from unet_batch.models.device import prepare, resolve_device, resolve_precision
+from unet_batch.models.device import prepare, resolve_device, resolve_precision, set_tf32
 from unet_batch.models.feed import Feed
 from unet_batch.models.folding import fold_batch_norm
 from unet_batch.models.machine import cpu_has_bf16
@@ -36,13 +37,15 @@ def test_devices_that_are_not_there(name):
         resolve_device(name)
 
 
-def test_devices_that_are_there(monkeypatch):
-    assert resolve_device("cpu") == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [resolve_device(name) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+def test_devices_that_are_there(monkeypatch, tmp_path):
+    assert resolve_device("cpu") == resolve_device("auto") == "cpu"
+    monkeypatch.setenv("UNET_BATCH_SIMULATED", '{"count": 2}')
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(claim.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(claim, "_held", {})
+    assert [resolve_device(name) for name in ("auto", "cuda", "cuda:1")] == ["cuda:0", "cuda:0", "cuda:1"]
+    with pytest.raises(InputError, match="there are 2 CUDA devices"):
+        resolve_device("cuda:2")
 
 
 def test_precisions():
@@ -228,3 +231,10 @@ def test_openvino_reports_nothing_to_its_makers():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["None", "openvino.tools.ovc.telemetry_stub"]
+
+
+def test_fp32_is_fp32_unless_tf32_is_asked_for():
+    for allowed, name in ((True, "tf32"), (False, "ieee")):
+        set_tf32(allowed=allowed)
+        assert torch.backends.cudnn.conv.fp32_precision == name
+        assert torch.backends.cuda.matmul.fp32_precision == name

@@ -182,8 +182,18 @@ def _fix_arithmetic() -> None:
     """Equal bytes on equal devices: no algorithm chosen by trial, no TF32 behind fp32's back."""
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
+    set_tf32(allowed=False)
+
+
+def set_tf32(*, allowed: bool) -> None:
+    """Whether fp32 on CUDA devices may mean TF32; torch allows it in convolutions by default."""
+    if hasattr(torch.backends.cudnn, "conv"):  # since torch 2.9, which warns of the older settings
+        precision = "tf32" if allowed else "ieee"
+        torch.backends.cudnn.conv.fp32_precision = precision
+        torch.backends.cuda.matmul.fp32_precision = precision
+    else:
+        torch.backends.cudnn.allow_tf32 = allowed
+        torch.set_float32_matmul_precision("high" if allowed else "highest")
 
 
 def _example(spec: ModelSpec, feed: Feed) -> tuple[int, ...]:

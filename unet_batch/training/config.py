@@ -151,6 +151,8 @@ class RunConfig(Config):
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; under torchrun each rank has its own GPU.
         precision: ``auto``, ``fp32``, or autocast to ``bf16`` or ``fp16`` (with a loss scaler).
         channels_last: memory layout that convolutions run fastest in.
+        tf32: whether fp32 on GPUs may compute in TF32, which keeps 10 bits of the mantissa and is several
+            times as fast.
         compile: torch.compile; costs half a minute or more at the start.
         ema: decay of the averaged weights, for example 0.999; they are what is judged and kept. Null: none.
         deep_supervision: coarser levels of the decoder that learn too, each by a head of its own.
@@ -172,6 +174,7 @@ class RunConfig(Config):
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
+    tf32: bool = False
     compile: bool = False
     ema: BelowOne | None = None
     deep_supervision: int = Field(default=0, ge=0, le=8)

@@ -143,8 +143,9 @@ class Step:
 
     def _unsynced(self, *, unless_last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged between ranks once per update, with the last part."""
-        if unless_last and isinstance(self.parallel, DistributedDataParallel):
-            return self.parallel.no_sync()
+        wrapped = getattr(self.parallel, "_orig_mod", self.parallel)  # where it is compiled
+        if unless_last and isinstance(wrapped, DistributedDataParallel):
+            return wrapped.no_sync()
         return nullcontext()
 
     def _autocast(self) -> AbstractContextManager[object]:

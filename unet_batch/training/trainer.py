@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from unet_batch.errors import InputError
-from unet_batch.models.device import resolve_precision
+from unet_batch.models.device import resolve_precision, set_tf32
 from unet_batch.models.layers import channels_last
 from unet_batch.models.spec import ModelSpec
 from unet_batch.training.config import OptimiserConfig, RunConfig, TrainConfig, ValidationConfig
@@ -137,11 +137,14 @@ def _step(
     module = module.to(ranks.device)
     if run.channels_last:
         module = module.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks it
-    called: Any = torch.compile(module) if run.compile else module
+    parallel: Any = ranks.parallel(module, broadcast_buffers=not run.sync_batchnorm)
+    if run.compile:  # around the exchange of gradients, which then runs beside the backward pass
+        parallel = torch.compile(parallel)
+    set_tf32(allowed=run.tf32)
     precision = resolve_precision(run.precision, ranks.device.type)
     return Step(
         network=module,
-        parallel=ranks.parallel(called, broadcast_buffers=not run.sync_batchnorm),
+        parallel=parallel,
         loss=loss,
         optimiser=make_optimiser(optimiser, module),
         scaler=torch.amp.GradScaler(ranks.device.type, enabled=precision == "fp16"),
