@@ -8,6 +8,7 @@ import zarr
 from tests.cli.program import SERIAL, call, listing, predict, settings
 from tests.worlds import noise, shard_hashes, write_image
 
+SOURCE = ("--image", "image.zarr", "--model", "net.safetensors", *settings("workers=0"))
 VERBS = ["evaluate", "info", "ingest", "model", "plan", "predict", "schema", "status", "verify"]
 
 
@@ -128,13 +129,13 @@ def test_a_flipped_byte_is_found_and_mended(desk):
     shard.write_bytes(content)
     answer = call("verify", "done.zarr", "--json")
     assert (answer.code, answer.json["ok"], answer.json["bad_blocks"]) == (3, False, [[1, 2]])
-    answer = call("verify", "done.zarr", "--repair", "--json")
+    answer = call("verify", "done.zarr", "--repair", "--json", *SOURCE)
     assert (answer.code, answer.json["ok"], answer.json["repaired"]) == (0, True, True)
     assert shard_hashes(desk / "done.zarr") == before
 
 
 def test_the_difference_to_an_untiled_pass_is_kept(desk):
-    found = call("verify", "done.zarr", "--untiled", 2, "--json").json
+    found = call("verify", "done.zarr", "--untiled", 2, "--json", *SOURCE).json
     assert found["ok"]
     assert 0 <= found["untiled_max_abs_diff"] < 1e-5
     assert call("status", "done.zarr", "--json").json["untiled_max_abs_diff"] == found["untiled_max_abs_diff"]

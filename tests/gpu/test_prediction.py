@@ -40,7 +40,8 @@ def test_fp32_gives_the_cpus_labels(world):
     kept = [m.read(box, layer="probabilities").astype(int) for m in (gpu, cpu)]
     assert np.abs(kept[0] - kept[1]).max() <= 1
     assert (gpu.read(box) == cpu.read(box)).mean() > 0.9999
-    assert compare_untiled(world[0] / "fp32.zarr", 4).untiled_max_abs_diff < 1e-4
+    difference = compare_untiled(world[0] / "fp32.zarr", 4, image=world[1], model=world[2])
+    assert difference.untiled_max_abs_diff < 1e-4
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

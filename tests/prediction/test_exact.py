@@ -64,7 +64,7 @@ def test_equals_the_untiled_pass(tmp_path, keys, shape, block, tile, layers):
         kept = Masks.open(out).read(whole, layer="probabilities")
         expected = heads.probabilities(torch.from_numpy(logits)[None], "multiclass")[0].numpy()
         assert np.abs(kept / 254 - expected).max() < 0.5 / 254 + 1e-4
-    assert compare_untiled(out, 2).untiled_max_abs_diff < 1e-5
+    assert compare_untiled(out, 2, image=image, model=path).untiled_max_abs_diff < 1e-5
 
 
 def test_a_tile_off_the_pooling_grid_would_not_be_equal(tmp_path):

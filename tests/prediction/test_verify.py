@@ -13,6 +13,7 @@ from unet_batch.prediction.status import status
 from unet_batch.prediction.untiled import compare_untiled
 from unet_batch.prediction.verify import verify
 
+SERIAL = PredictConfig(workers=0, device="cpu")
 CONFIG = PredictConfig(
     block=32, tile=16, workers=0, precision="fp32", backend="eager", device="cpu", probabilities=True
 )
@@ -46,7 +47,7 @@ def test_a_whole_store_is_found_whole(store):
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "delete"])
 @pytest.mark.parametrize("place", ["0/c/1/2", "probabilities/0/c/0/0/3"])
-def test_damage_is_found_and_repaired(store, harm, place):
+def test_damage_is_found_and_repaired(world, store, harm, place):
     before, file = shard_hashes(store), store / place
     data = bytearray(file.read_bytes())
     if harm == "delete":
@@ -58,7 +59,7 @@ def test_damage_is_found_and_repaired(store, harm, place):
     found = verify(store)
     assert not found.ok
     assert found.bad_blocks == (index,)
-    repaired = verify(store, repair=True)
+    repaired = verify(store, repair=True, image=world[1], model=world[2], config=SERIAL)
     assert repaired.ok
     assert repaired.repaired
     assert shard_hashes(store) == before
@@ -74,8 +75,8 @@ def test_every_level_is_guarded(store):
     assert verify(store).ok
 
 
-def test_the_untiled_difference_is_kept(store):
-    found = compare_untiled(store, windows=4)
+def test_the_untiled_difference_is_kept(world, store):
+    found = compare_untiled(store, windows=4, image=world[1], model=world[2])
     assert found.windows == 4
     assert found.untiled_max_abs_diff < 1e-5
     assert found.untiled_label_diff < 1e-3
@@ -85,11 +86,12 @@ def test_the_untiled_difference_is_kept(store):
 def test_an_inexact_network_shows_its_difference(world, tmp_path):
     network = write_network(tmp_path / "net.safetensors", depth=2, norm="instance")[0]
     predict(world[1], tmp_path / "out.zarr", network, CONFIG)
-    assert compare_untiled(tmp_path / "out.zarr", windows=4).untiled_max_abs_diff > 1e-3
+    found = compare_untiled(tmp_path / "out.zarr", windows=4, image=world[1], model=network)
+    assert found.untiled_max_abs_diff > 1e-3
 
 
 def test_nothing_done_yet_is_said(world, tmp_path):
     hooks = Hooks(stop=lambda: True)
     predict(world[1], tmp_path / "out.zarr", world[2], CONFIG, hooks=hooks)
     with pytest.raises(InputError, match="no block is done yet"):
-        compare_untiled(tmp_path / "out.zarr", windows=1)
+        compare_untiled(tmp_path / "out.zarr", windows=1, image=world[1], model=world[2])

@@ -1,5 +1,6 @@
 """``unet-batch export``."""
 
+import json
 from pathlib import Path
 
 import click
@@ -15,8 +16,9 @@ KINDS = ["cog", "parts", "ome-tiff", "geojson", "parquet", "gpkg"]
 @click.argument("masks", type=click.Path(path_type=Path))
 @click.argument("out")
 @click.option("--kind", type=click.Choice(KINDS), help="What to write; default: what the name ends in.")
+@click.option("--image", help="Of QuPath's GeoJSON of a coarser level: the image of MASKS.")
 @block_verb("export")
-def command(masks: Path, out: str, kind: str | None, blocks: BlockCall) -> int:
+def command(masks: Path, out: str, kind: str | None, image: str | None, blocks: BlockCall) -> int:
     """Write the mask store MASKS to OUT; run again to resume.
 
     OUT ends in .tif (cloud optimized GeoTIFF), .ome.tif, .geojson, .parquet (GeoParquet), .gpkg, or is a
@@ -25,7 +27,8 @@ def command(masks: Path, out: str, kind: str | None, blocks: BlockCall) -> int:
     from unet_batch.products.export.config import ExportConfig  # noqa: PLC0415 - imported when it runs
     from unet_batch.products.export.run import export  # noqa: PLC0415
 
-    config = blocks.config(ExportConfig, *([f"kind={kind}"] if kind else []))
+    chosen = [f"{key}={json.dumps(value)}" for key, value in {"kind": kind, "image": image}.items() if value]
+    config = blocks.config(ExportConfig, *chosen)
     with blocks.hooks() as hooks:
         summary = export(masks, out, config, hooks=hooks)
 

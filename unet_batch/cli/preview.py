@@ -38,14 +38,16 @@ def command(
 ) -> None:
     """Draw an image and masks, or either, into the PNG file OUT, with scale bar and legend.
 
-    Masks alone are shown over the image that they were made of. In stacks the middle is shown; --box
-    12,0:512,0:512 shows plane 12.
+    Masks at IMAGE/labels/NAME are shown over that image; give the image of others too. In stacks the middle
+    is shown; --box 12,0:512,0:512 shows plane 12.
     """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
     from unet_batch.products.preview.config import PreviewConfig  # noqa: PLC0415
     from unet_batch.products.preview.run import preview  # noqa: PLC0415
 
     done = preview(stores, out, load(PreviewConfig, config_file, overrides), level=level, box=box)
+    if done.remark:
+        click.echo(done.remark, err=True)
     if as_json:
         options.echo_json(done)
     else:

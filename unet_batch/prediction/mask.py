@@ -1,6 +1,7 @@
 """Masks of missing data: arrays that are 0 where an image has none. Opened and checked, not read."""
 
 from unet_batch.errors import InputError
+from unet_batch.store.containment import inside
 from unet_batch.store.image import Image
 
 INSIDE = "image:"
@@ -11,9 +12,10 @@ def open_mask(path: str, image: Image) -> Image:
     """The mask that a plan or setting names, at the image's level.
 
     Raises:
+        FormatError: a path that leads out of the image.
         InputError: a mask of another shape than the image.
     """
-    where = f"{image.path}/{path.removeprefix(INSIDE)}" if path.startswith(INSIDE) else path
+    where = inside(image.path, path.removeprefix(INSIDE)) if path.startswith(INSIDE) else path
     mask = Image.open(where, axes=image.axes.replace("c", ""))
     levels = [mask.at_level(k) for k in range(len(mask.levels))]
     found = next((one for one in levels if one.shape == image.shape), None)

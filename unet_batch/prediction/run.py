@@ -173,7 +173,7 @@ class PredictJob:
             self.request.image.path,
             self.target.path,
             self.request.models,
-            config.device if plan.compute.device == "cuda" else "cpu",
+            device_of(config, plan),
             threads(config),
             max(1, worker_count(config)),
             blocks_each,
@@ -211,6 +211,11 @@ def _remarks(request: Request) -> Iterator[str]:
         yield f"level {image.level}, whose pixels are of the network's size"
     if said := remark(image, spec.pixel_size):
         yield said
+
+
+def device_of(config: PredictConfig, plan: Plan) -> str:
+    """The device that the caller's settings name; ``auto`` is any of the plan's kind."""
+    return plan.compute.device if config.device == "auto" else config.device
 
 
 def settled(request: Request, stored: Plan) -> Choice:

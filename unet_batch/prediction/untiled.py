@@ -13,7 +13,9 @@ from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.nodata import NoData
 from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.predictor import Predictor
+from unet_batch.prediction.remade import Models, remade_request
 from unet_batch.prediction.resources import threads
+from unet_batch.prediction.run import device_of
 from unet_batch.prediction.status import plan_of
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
@@ -37,24 +39,33 @@ class Difference:
     untiled_label_diff: float
 
 
-def compare_untiled(path: str | Path, windows: int, seed: int = 0) -> Difference:
+def compare_untiled(
+    path: str | Path,
+    windows: int,
+    seed: int = 0,
+    *,
+    image: str | Path | None = None,
+    model: Models = (),
+    config: PredictConfig | None = None,
+) -> Difference:
     """Compute random windows of the store at ``path`` in one pass each; keep the largest difference there.
 
     A window is as large as a tile and lies half a tile off, where 2^dims tiles meet.
 
+    Image, checkpoints and device are the caller's, as in ``verify``.
+
     Raises:
-        InputError: nothing is done yet.
-        MissingError: the image or a checkpoint is not where it was.
+        InputError: nothing is done yet, or no image or checkpoint given.
+        MissingError: no image or checkpoint there.
+        PlanMismatchError: an image, checkpoint or setting that is not the store's.
     """
     masks = Masks.open(path)
-    plan, provenance = plan_of(masks), masks.attributes["provenance"]
-    settings = PredictConfig.model_validate(provenance["settings"])
-    image = Image.open(provenance["image"], axes=plan.image.axes, level=plan.image.level)
-    device = settings.device if settings.device != "auto" else plan.compute.device
-    runtime = plan.runtime(resolve_device(device), threads(settings))
-    predictor = Predictor(plan, provenance["models"], runtime, 1, masks.layout.fill)
-    source = _ChosenChannels(image, plan.image.channels)
-    nodata = NoData.open(plan, image)
+    plan, request = plan_of(masks), remade_request(masks, image, model, config)
+    device = resolve_device(device_of(request.config, plan))
+    runtime = plan.runtime(device, threads(request.config))
+    predictor = Predictor(plan, request.models, runtime, 1, masks.layout.fill)
+    source = _ChosenChannels(request.image, plan.image.channels)
+    nodata = NoData.open(plan, request.image)
     largest, unequal, compared = 0.0, 0, 0
     for window in _windows(plan, Ledger.open(path), windows, seed):
         seen = window.grow(plan.grid.before, plan.grid.after)

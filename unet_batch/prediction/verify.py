@@ -8,6 +8,8 @@ from pathlib import Path
 from unet_batch.engine.progress import Hooks
 from unet_batch.errors import DamageError
 from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.remade import Models, remade_request
+from unet_batch.prediction.request import Request
 from unet_batch.prediction.run import predict
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
@@ -47,25 +49,38 @@ class Verification:
 
 
 def verify(
-    path: str | Path, *, repair: bool = False, hooks: Hooks = Hooks(), watch: Watch = lambda *_: None
+    path: str | Path,
+    *,
+    repair: bool = False,
+    image: str | Path | None = None,
+    model: Models = (),
+    config: PredictConfig | None = None,
+    hooks: Hooks = Hooks(),
+    watch: Watch = lambda *_: None,
 ) -> Verification:
     """Re-read every done block of the store at ``path`` and compare its checksum with the ledger's.
 
     Args:
         path: a mask store.
-        repair: compute bad blocks again from the image and checkpoints that the store names, and write the
-            coarse levels anew.
+        repair: compute bad blocks again, and write the coarse levels anew.
+        image: that the store was made from; None takes the one around a store at IMAGE/labels/NAME.
+        model: checkpoint(s) of the store.
+        config: where to repair, and settings that are to count instead of the recorded ones.
         hooks: to watch the repair.
         watch: called with blocks checked and blocks in all.
 
     Raises:
-        MissingError, FormatError: no mask store there; for a repair, no image or checkpoint where it was.
+        MissingError, FormatError: no mask store there; for a repair, no image or checkpoint.
+        InputError: blocks to repair, and no image or checkpoint given.
+        PlanMismatchError: an image, checkpoint or setting that is not the store's.
         StoreBusyError: a repair while a run writes the store.
     """
     found = _check(path, watch)
     if found.ok or not repair:
         return found
-    _repair(path, found.bad_blocks, hooks)
+    masks = Masks.open(path)
+    request = remade_request(masks, image, model, config) if found.bad_blocks else None
+    _repair(path, found.bad_blocks, request, hooks)
     left = _check(path, watch)
     return replace(left, bad_blocks=found.bad_blocks, bad_levels=found.bad_levels, repaired=True)
 
@@ -110,18 +125,15 @@ def _bad_levels(masks: Masks) -> Iterator[str]:
                 yield f"{name} level {level}: {error}"
 
 
-def _repair(path: str | Path, bad: tuple[tuple[int, ...], ...], hooks: Hooks) -> None:
-    masks = Masks.open(path)
-    provenance = masks.attributes["provenance"]
+def _repair(
+    path: str | Path, bad: tuple[tuple[int, ...], ...], request: Request | None, hooks: Hooks
+) -> None:
     with Ledger.open(path, writable=True) as ledger:
         for index in bad:
             ledger.record(Entry(index, Status.PENDING))
-    if bad:
-        config = PredictConfig.model_validate(provenance["settings"])
-        predict(provenance["image"], path, provenance["models"], config, axes=_axes(masks), hooks=hooks)
+    if request is not None:
+        predict(
+            request.image.path, path, request.models, request.config, axes=request.image.axes, hooks=hooks
+        )
     else:
         Masks.open(path, writable=True).finish()
-
-
-def _axes(masks: Masks) -> str:
-    return str(masks.attributes["plan"]["image"]["axes"])

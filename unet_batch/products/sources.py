@@ -1,12 +1,15 @@
 """Sources: the masks, and the image beside them, that products are made from, checked before work begins."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from unet_batch.errors import InputError, MissingError
+from unet_batch.errors import InputError, MissingError, UnetBatchError
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
+from unet_batch.store.origin import image_of, recorded
 
 
 def open_classes(path: str | Path, *, finished: bool = True) -> Masks:
@@ -33,6 +36,40 @@ def blocks_of(path: str | Path) -> dict[Status, int]:
         return Ledger.open(path).totals().blocks
     except MissingError:
         return {}
+
+
+def image_beside(masks: Masks, given: str | Path | None = None) -> Image | None:
+    """The image that ``masks`` were made of, as ``given``, else the one around them where it fits.
+
+    Raises:
+        MissingError, FormatError, InputError: the image that was given cannot be used.
+    """
+    path = image_of(masks, given)
+    if path is None:
+        return None
+    try:
+        return open_beside(path, masks)
+    except UnetBatchError:
+        if given is not None:
+            raise
+        return None
+
+
+def level_of(masks: Masks) -> int | None:
+    """Level of the image whose pixels ``masks`` have; None where objects of older code do not say."""
+    of_objects = masks.layout.kind == "instances"
+    said: Any = masks.attributes.get("provenance" if of_objects else "plan")
+    if not of_objects:
+        said = said.get("image") if isinstance(said, Mapping) else None
+    level = said.get("level") if isinstance(said, Mapping) else None
+    return level if isinstance(level, int) else (None if of_objects else 0)
+
+
+def image_unknown(masks: Masks) -> str:
+    """A remark that the image is not shown, with the path that the store records as text."""
+    said = " ".join(recorded(masks, "image"))
+    hint = f"; the store says it was made from {said}: if you trust that, give it too" if said else ""
+    return f"{masks.path}: shown without its image{hint}"
 
 
 def open_beside(path: str | Path, masks: Masks) -> Image:

@@ -20,6 +20,7 @@ from zarr.storage import LocalStore, StorePath
 
 from unet_batch.errors import DamageError, FormatError, OutputError, one_line
 from unet_batch.store.cache import ChunkCache, ReadCount, read_through
+from unet_batch.store.containment import inside
 from unet_batch.store.io_errors import is_local, reading_metadata, writing
 from unet_batch.store.layout import ArrayLayout, codecs
 from unet_batch.store.pipeline import default_threads, opened, uses_zarrs, zarrs_reads
@@ -176,6 +177,8 @@ class Array:
         # renaming its only file is safe with either, and never reads what a killed writer left.
         scratch = root / SCRATCH / f"{os.getpid()}-{threading.get_ident()}-{uuid.uuid4().hex}"
         target = self._file(root, index)
+        for folder in (target.parent, scratch):  # of a foreign store these may be links
+            inside(str(root), str(folder.relative_to(root)))
         try:
             self._one_shard(scratch, data.shape)[...] = data
             file = scratch / ".".join("0" * data.ndim)
@@ -203,9 +206,10 @@ def open_array(
 
     Raises:
         MissingError: no such path.
-        FormatError: no array there, metadata that cannot be used, or pixels that are not numbers.
+        FormatError: no array there, metadata that cannot be used, pixels that are not numbers, or a path
+            ``inner`` that leads out of ``location``.
     """
-    where = described(location, inner)
+    where = inside(described(location), inner) if inner else described(location)
     count = threads or default_threads()
     with reading_metadata(where):
         zarray = _opened(location, inner, count, read_only=read_only)
@@ -236,10 +240,9 @@ def create_array(
     return open_array(where, read_only=False, threads=threads)
 
 
-def described(location: Location, inner: str = "") -> str:
+def described(location: Location) -> str:
     """How messages name a place, and the path of a local one."""
-    root = location.root if isinstance(location, LocalStore) else location
-    return f"{str(root).rstrip('/')}/{inner}" if inner else str(root)
+    return str(location.root if isinstance(location, LocalStore) else location)
 
 
 def _opened(location: Location, inner: str, threads: int, *, read_only: bool) -> zarr.Array[Any]:
@@ -277,10 +280,12 @@ def _on_disk(zarray: zarr.Array[Any]) -> bool:
 
 
 def _remove_scratch(folder: Path) -> None:
+    if folder.is_symlink():  # never followed: what it leads to is not ours
+        folder.unlink()
     if not folder.is_dir():
         return
     for entry in folder.iterdir():
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             _remove_scratch(entry)
         else:
             entry.unlink(missing_ok=True)

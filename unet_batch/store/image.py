@@ -18,6 +18,7 @@ from unet_batch.store import bands, ome
 from unet_batch.store.arrays import Array, Location, described, open_array
 from unet_batch.store.bands import Band
 from unet_batch.store.cache import ChunkCache, ReadCount
+from unet_batch.store.containment import inside
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
@@ -117,7 +118,7 @@ class Image:
     def nodata_mask(self) -> str | None:
         """Path of an image of this one's levels, 0 where there is no data; None where values alone say so."""
         inner = self.own.get("nodata_mask")
-        return f"{self.path}/{inner}" if isinstance(inner, str) else None
+        return inside(self.path, inner) if isinstance(inner, str) else None
 
     @property
     def exact_levels(self) -> bool:

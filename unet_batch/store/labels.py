@@ -21,9 +21,8 @@ def source_of(path: str, layout: MasksLayout) -> str | None:
     Raises:
         InputError: an image that cannot hold labels of this kind.
     """
-    folder = Path(path).absolute()
-    image = folder.parent.parent
-    if not is_local(path) or folder.parent.name != "labels" or not _is_zarr(image):
+    image = enclosing_image(path)
+    if image is None:
         return None
     if not (image / "zarr.json").exists():
         raise InputError(f"{image}: OME-Zarr 0.4 cannot hold labels of version 0.5; give another output")
@@ -33,6 +32,14 @@ def source_of(path: str, layout: MasksLayout) -> str | None:
     if layout.kind == "regression":
         raise InputError(f"{path}: regression values are no labels; give an output outside the image")
     return _SOURCE
+
+
+def enclosing_image(path: str | Path) -> Path | None:
+    """IMAGE of a store at IMAGE/labels/NAME, by that path alone; None elsewhere."""
+    folder = Path(path).absolute()
+    image = folder.parent.parent
+    in_labels = is_local(str(path)) and folder.parent.name == "labels"
+    return image if in_labels and _is_zarr(image) else None
 
 
 def levels_of(path: str) -> int:

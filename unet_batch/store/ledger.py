@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, MissingError, OutputError
 from unet_batch.store.columns import Columns
+from unet_batch.store.containment import inside, refuse_links
 from unet_batch.store.group import holds_records, read_node, write_group
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Entry, Journal, Status
@@ -83,7 +84,8 @@ class Ledger:
             FormatError: a ledger that cannot be used.
             StoreBusyError: another driver holds the lock.
         """
-        folder = Path(root) / FOLDER
+        folder = Path(inside(str(root), FOLDER))
+        refuse_links(folder)
         if not (folder / "zarr.json").is_file():
             raise MissingError(f"{folder}: no ledger; check the path of the mask store")
         lock = _lock(folder, lock) if writable else None

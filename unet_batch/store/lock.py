@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from unet_batch.errors import OutputError, StoreBusyError
+from unet_batch.store.containment import inside as contained
 from unet_batch.store.io_errors import writing
 
 _TRIES = 100
@@ -38,8 +39,10 @@ class OutputLock:
 
         Raises:
             StoreBusyError: another process holds it, named with its host.
+            FormatError: the folder is a link that leads out of its own.
             OutputError: the place cannot be written, or its file system has no locks; nothing is left then.
         """
+        contained(str(folder.parent), folder.name)  # of a foreign store it may be a link
         return cls._acquire(folder / "lock", folder.parent, passing=False)
 
     @classmethod
@@ -57,7 +60,7 @@ class OutputLock:
             with writing(str(output)):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+                    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
                 except FileNotFoundError:  # the folder was removed between the two, or it takes no files
                     if attempt == _TRIES - 1:
                         raise

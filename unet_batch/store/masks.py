@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, UnetBatchError
 from unet_batch.store.checksum import checksum
+from unet_batch.store.containment import inside
 from unet_batch.store.creation import Creation, remove
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node, refuse_occupied, write_group
@@ -103,7 +104,7 @@ class Masks:
         if not isinstance(own, dict):
             raise FormatError(f"{where}: its plan is missing; predict it anew")
         layers = {
-            name: Layer.open(_layer_path(where, name), layout.layer(name), writable=writable)
+            name: Layer.open(_layer_of(where, name), layout.layer(name), writable=writable)
             for name in layout.layer_names
         }
         return cls(where, layout, own, layers)
@@ -179,6 +180,11 @@ def _fill(
     # The group comes last: a store is there only when it is whole.
     own = {"ome": layout.metadata(LABELS, source), "unet_batch": dict(attributes), "masks": asdict(layout)}
     write_group(path, {**layout.place(LABELS), **own})
+
+
+def _layer_of(path: str, name: str) -> str:
+    """The path of a layer of a store that is there, which may come from anybody."""
+    return path if name == LABELS else inside(path, name)
 
 
 def _layer_path(path: str, name: str) -> str:

@@ -80,7 +80,7 @@ def test_qupath_has_names_and_measurements(tmp_path, found):
 
 def test_a_table_that_was_moved_is_given(tmp_path, found):
     moved = shutil.move(found.with_suffix(".parquet"), tmp_path / "elsewhere.parquet")
-    with pytest.raises(InputError, match=r"table that tells the objects' classes is gone.*--set table="):
+    with pytest.raises(InputError, match=r"a table tells the objects' classes.*--set table=.*o\.parquet"):
         export(found, tmp_path / "p.gpkg", config())
     assert export(found, tmp_path / "p.gpkg", config(table=str(moved))).finished
     pq.write_table(pq.read_table(moved), tmp_path / "other.parquet")  # without what it says of itself
@@ -114,7 +114,12 @@ def test_no_objects_are_an_empty_file(tmp_path, kind):
     assert export(tmp_path / "o", tmp_path / f"p.{kind}", config()).features == 0
 
 
-def test_qupath_needs_the_masks_for_their_level(tmp_path, found):
+def test_qupath_needs_the_image_where_the_level_is_not_known(tmp_path, found):
     shutil.rmtree(tmp_path / "m")
-    with pytest.raises(InputError, match="the masks of these objects cannot be opened"):
-        export(found, tmp_path / "p.geojson", config())
+    assert export(found, tmp_path / "p.geojson", config()).finished, "objects say their level"
+    file = found / "zarr.json"
+    file.write_text(file.read_text().replace('"level": 0', '"level": null'))
+    with pytest.raises(InputError, match=r"of an unknown level.*if you trust that, give --image .*/image$"):
+        export(found, tmp_path / "q.geojson", config())
+    export(found, tmp_path / "q.geojson", config(image=str(tmp_path / "image")))
+    assert (tmp_path / "q.geojson").read_bytes() == (tmp_path / "p.geojson").read_bytes()

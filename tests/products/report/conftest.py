@@ -64,5 +64,6 @@ def masks(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(masks):
     out = masks.parent / "report.html"
-    report(masks, out, ReportConfig(details=2, window=128, picture=PreviewConfig(size=500)))
+    config = ReportConfig(details=2, window=128, picture=PreviewConfig(size=500))
+    report(masks, out, config, image=masks.parent / "image")
     return out.read_text(encoding="utf-8")

@@ -76,7 +76,8 @@ def test_every_section_is_there(page):
 
 
 def test_close_ups_show_different_parts(masks):
-    report(masks, masks.parent / "many.html", ReportConfig(details=24, window=150))
+    config = ReportConfig(details=24, window=150)
+    report(masks, masks.parent / "many.html", config, image=masks.parent / "image")
     parts = re.findall(r"y (\d+) to \d+, x (\d+) to \d+", (masks.parent / "many.html").read_text("utf-8"))
     corners = np.array(sorted(set(parts)), int)  # captions are told twice
     assert len(corners) >= 4, "blocks are smaller than windows, but there are more than enough"

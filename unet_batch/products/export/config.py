@@ -22,7 +22,10 @@ class ExportConfig(ExecutionConfig):
         part: of ``parts``: extent of one file in pixels, ``tile`` times a power of two.
         compression: of rasters: ``deflate``, ``deflate:LEVEL``, ``zstd``, ``zstd:LEVEL``, ``lzw``, ``none``.
         classes: of polygons: numbers or names; None is all but one named background.
-        table: of polygons of objects: the table made with them; None is where it was written.
+        table: of polygons of objects: the table made with them; None is the one beside the store, of its
+            name.
+        image: of QuPath's GeoJSON of a coarser level: the image of the masks; None takes the one around
+            a store at IMAGE/labels/NAME.
         connectivity: of polygons: pixels that touch by a side (4), or also by a corner (8), are one.
         tolerance: of polygons: corners of triangles smaller than its square, in pixels, are taken away.
         min_area: of polygons: smaller ones are left out, in the unit of their area (m2, um2 or pixels).
@@ -43,6 +46,7 @@ class ExportConfig(ExecutionConfig):
     compression: str = "deflate"
     classes: tuple[int | str, ...] | None = Field(default=None, min_length=1)
     table: str | None = None
+    image: str | None = None
     connectivity: Literal[4, 8] = 4
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     min_area: Annotated[float, Field(ge=0)] = 0.0

@@ -23,7 +23,7 @@ from unet_batch.products.objects.table import Columns, TableWriter, about, chann
 from unet_batch.products.objects.unite import unite
 from unet_batch.products.outputs import check_name
 from unet_batch.products.scale import Scale
-from unet_batch.products.sources import open_beside, open_classes
+from unet_batch.products.sources import level_of, open_beside, open_classes
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
@@ -189,6 +189,7 @@ class ObjectsJob:
             "provenance": {
                 "masks": str(Path(self.masks.path).resolve()),
                 "table": str(self.target.out.resolve()),
+                "level": level_of(self.masks),
                 "image": None if self.image is None else str(Path(self.image.path).resolve()),
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "host": socket.gethostname(),

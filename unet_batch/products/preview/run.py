@@ -12,17 +12,22 @@ from unet_batch.products.preview import picture
 from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.products.preview.frame import framed
 from unet_batch.products.preview.scene import Scene
+from unet_batch.products.sources import image_unknown
 from unet_batch.store.lock import OutputLock
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A picture that was written; one of its pixels stands for ``pixels`` of the masks on each side."""
+    """A picture that was written; one of its pixels stands for ``pixels`` of the masks on each side.
+
+    ``remark`` says where the image is that is not shown; empty where nothing is missing.
+    """
 
     path: str
     width: int
     height: int
     pixels: float
+    remark: str = ""
 
 
 def preview(
@@ -36,8 +41,8 @@ def preview(
     """Draw an image with masks above it, or either alone, in bounded memory.
 
     Args:
-        stores: at most one image, and masks of classes or objects; masks alone are shown over the image that
-            they were made of, where it is still there.
+        stores: at most one image, and masks of classes or objects; masks at
+            IMAGE/labels/NAME are shown over that image, others alone.
         out: the picture, ``.png``; one that is there is replaced.
         config: how it looks.
         level: show that level pixel by pixel; None takes the one that suits the size.
@@ -59,4 +64,5 @@ def preview(
         result = framed(result, scene.extent[1] * size, unit, picture.legend(scene))
     with OutputLock.beside(path), atomic_file(path) as file:
         result.save(file, format="png")
-    return Preview(str(path), result.width, result.height, factor)
+    remark = image_unknown(scene.overlays[0].masks) if scene.base is None else ""
+    return Preview(str(path), result.width, result.height, factor, remark)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import FormatError, InputError, UnetBatchError
+from unet_batch.errors import FormatError, InputError
 from unet_batch.products.scale import Scale
-from unet_batch.products.sources import open_beside
+from unet_batch.products.sources import image_beside
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
@@ -48,8 +48,8 @@ class Scene:
     def open(cls, stores: Sequence[str | Path]) -> "Scene":
         """All of ``stores``, at most one image and any number of masks of the same shape.
 
-        The image that masks were made of is shown below them where it is still found. Of other axes than y
-        and x the middle is shown.
+        Masks at IMAGE/labels/NAME are shown over that image, too. Of other axes than y and x the middle is
+        shown.
 
         Raises:
             MissingError, FormatError: a store that is not there or cannot be used.
@@ -73,7 +73,7 @@ class Scene:
                     f"{other.path}: has shape {other.layout.shape}, {one.path} {one.layout.shape}; "
                     "give masks of one image"
                 )
-        base = open_beside(image.path, masks[0]) if image is not None else source_of(masks[0])
+        base = image_beside(masks[0], None if image is None else image.path)
         overlays = tuple(Overlay(one, Image.open(one.path)) for one in masks)
         return cls._whole(base, overlays, masks[0].layout.shape)
 
@@ -134,22 +134,6 @@ def read(image: Image, scene: Scene, factor: float, channels: tuple[int, ...] | 
         min(int(index / r), size - 1) for index, r, size in zip(scene.plane, ratio, at.shape, strict=False)
     )
     return _strided(at, plane, (top, bottom, left, right), max(1, int(factor / max(ratio[-2:]))), channels)
-
-
-def source_of(masks: Masks) -> Image | None:
-    """The image that masks were made of, if it is still there and fits."""
-    places = []
-    if Path(masks.path).absolute().parent.name == "labels":
-        places.append(Path(masks.path).absolute().parent.parent)
-    provenance = masks.attributes.get("provenance")
-    if isinstance(provenance, dict) and isinstance(provenance.get("image"), str):
-        places.append(Path(provenance["image"]))
-    for place in places:
-        try:
-            return open_beside(place, masks)
-        except UnetBatchError:
-            continue
-    return None
 
 
 def _open(store: str | Path) -> Masks | Image:

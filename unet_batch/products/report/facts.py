@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.engine import history
+from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.store_status import failures_of, state_of, sum_stages
 from unet_batch.errors import InputError
 from unet_batch.products.scale import Scale
@@ -128,7 +129,7 @@ class Facts:
         said, plan = self.provenance, self.plan
         if not isinstance(said.get("models"), list) or not isinstance(said.get("image"), str):
             return None
-        settings = dict(said.get("given") or _spoken(said.get("settings")))
+        settings = _arithmetic(said.get("given") or said.get("settings"))
         dims = self.masks.layout.dims
         for key, part in _DECIDED.items():
             value = plan.get(part, {}).get(key)
@@ -147,7 +148,8 @@ def _column(path: str | Path, name: str) -> NDArray[Any]:
     return array.read(Box.of_shape(array.shape))
 
 
-def _spoken(settings: object) -> dict[str, Any]:
-    """Settings that say something, of a store that did not keep which were given."""
+def _arithmetic(settings: object) -> dict[str, Any]:
+    """Settings that say something of the result; where it is computed, whoever repeats it knows best."""
     known = settings if isinstance(settings, Mapping) else {}
-    return {key: value for key, value in known.items() if value not in (None, "auto", False)}
+    elsewhere = {*ExecutionConfig.model_fields, "device"}
+    return {k: v for k, v in known.items() if k not in elsewhere and v not in (None, "auto", False)}

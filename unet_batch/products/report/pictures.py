@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,9 @@ class Shown:
     bar: tuple[float, str]
 
 
-def shown(facts: Facts, config: ReportConfig) -> Iterator[Shown]:
-    """The whole, and as many parts as asked for."""
-    scene = Scene.open([facts.masks.path])
+def shown(facts: Facts, config: ReportConfig, image: str | Path | None = None) -> Iterator[Shown]:
+    """The whole, and as many parts as asked for, over ``image``."""
+    scene = Scene.open([facts.masks.path, *([] if image is None else [image])])
     yield _shown(
         scene, config, "The whole" if len(scene.plane) == 0 else f"The whole of plane {_plane(scene)}"
     )

@@ -9,19 +9,27 @@ from unet_batch.products.report import pictures
 from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.facts import Facts
 from unet_batch.products.report.page import page
+from unet_batch.products.sources import image_beside, image_unknown
 from unet_batch.store.lock import OutputLock
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A page that was written."""
+    """A page that was written; ``remark`` says where the image is that is not shown."""
 
     path: str
     state: str
     bytes: int
+    remark: str = ""
 
 
-def report(masks: str | Path, out: str | Path, config: ReportConfig | None = None) -> Report:
+def report(
+    masks: str | Path,
+    out: str | Path,
+    config: ReportConfig | None = None,
+    *,
+    image: str | Path | None = None,
+) -> Report:
     """Write one self-contained HTML page about a mask store, also while a run writes it.
 
     Pictures with scale bar and legend, areas by class, rate over time, where the time went, the map of
@@ -31,6 +39,7 @@ def report(masks: str | Path, out: str | Path, config: ReportConfig | None = Non
         masks: mask store of a prediction.
         out: the page, ``.html``.
         config: what it shows.
+        image: shown below the masks; None takes the one around a store at IMAGE/labels/NAME.
 
     Raises:
         UnetBatchError: a store that cannot be told of, or a place that cannot be written.
@@ -39,7 +48,8 @@ def report(masks: str | Path, out: str | Path, config: ReportConfig | None = Non
     check_output(path, (".html", ".htm"), replace=True)
     facts = Facts.gather(masks)
     title = settings.title or Path(facts.masks.path).absolute().name
-    text = page(facts, title, list(pictures.shown(facts, settings)), pictures.legend(facts))
+    text = page(facts, title, list(pictures.shown(facts, settings, image)), pictures.legend(facts))
     with OutputLock.beside(path):
         atomic_write(path, text)
-    return Report(str(path), facts.state, len(text.encode()))
+    unknown = image_beside(facts.masks, image) is None
+    return Report(str(path), facts.state, len(text.encode()), image_unknown(facts.masks) if unknown else "")

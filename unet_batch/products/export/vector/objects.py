@@ -4,7 +4,6 @@ Its rows are in the order of the numbers 1, 2, ..., so a number is a place in th
 groups at hand are read.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from unet_batch.extras import needed
 from unet_batch.products.export.vector.rings import Ints
 from unet_batch.products.objects.table import about
 from unet_batch.store.masks import Masks
+from unet_batch.store.origin import not_given
 from unet_batch.store.units import length
 
 _MEASURED = ("perimeter", "mean_")
@@ -40,25 +40,24 @@ class ObjectTable:
 
     @classmethod
     def of(cls, masks: Masks, path: str | None, classes: tuple[int | str, ...] | None) -> "ObjectTable":
-        """The table at ``path``, or else the one that was made with ``masks`` where it is still there.
+        """The table at ``path``, or else OBJECTS.parquet beside a store OBJECTS or OBJECTS.zarr.
 
         Raises:
             InputError: a table of other objects, none where classes differ, or classes that there are not.
         """
-        names, said = masks.layout.names, masks.attributes.get("provenance", {})
-        found = path or (said.get("table") if isinstance(said, Mapping) else None)
-        fits = found and about(Path(found)).get("plan_hash") == masks.attributes.get("plan_hash")
-        if path and not fits:
+        names = masks.layout.names
+        if path and not _is_of(Path(path), masks):
             raise InputError(f"{path}: is not the table of {masks.path}; give that, or leave `table` out")
-        if not fits and len(names) > 1:
-            raise InputError(
-                f"{masks.path}: the table that tells the objects' classes is gone ({found}); "
-                "give it with --set table=OBJECTS.parquet"
-            )
+        beside = Path(masks.path).absolute().with_suffix(".parquet")
+        if path is None and beside.is_file() and _is_of(beside, masks):
+            path = str(beside)
+        if not path and len(names) > 1:
+            what = "a table tells the objects' classes, and is opened only if you name it"
+            raise not_given(masks, what, {"table": "--set table="})
         for one in classes or ():
             if one not in names:
                 raise InputError(f"{masks.path}: has no class {one!r}; choose among {', '.join(names)}")
-        return cls(names, found if fits else None, None if classes is None else tuple(map(str, classes)))
+        return cls(names, path, None if classes is None else tuple(map(str, classes)))
 
     def wanted(self, ids: Ints) -> NDArray[np.bool_]:
         """Which objects are of a class that was chosen."""
@@ -71,6 +70,10 @@ class ObjectTable:
         if self.path is None:
             return {"id": ids, "class": np.full(len(ids), self.names[0], object)}
         return {"id": ids, **_rows(self.path, ids)}
+
+
+def _is_of(table: Path, masks: Masks) -> bool:
+    return bool(about(table).get("plan_hash") == masks.attributes.get("plan_hash"))
 
 
 def _rows(path: str, ids: Ints) -> dict[str, NDArray[Any]]:

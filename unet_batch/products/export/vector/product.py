@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from unet_batch.engine.passes import BlockPass
-from unet_batch.errors import InputError, UnetBatchError
+from unet_batch.errors import InputError
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.measure import Measure
 from unet_batch.products.export.product import Count, Joined
@@ -23,8 +23,8 @@ from unet_batch.products.export.vector.stitch import stitched
 from unet_batch.products.export.vector.tables import ArrowPieces, GeoPackage, GeoParquet
 from unet_batch.products.export.vector.work import FOLDER, PolygonsWork, features_path, fragments_path
 from unet_batch.products.export.view import View
-from unet_batch.store.image import Image
-from unet_batch.store.masks import Masks
+from unet_batch.products.sources import image_beside, level_of
+from unet_batch.store.origin import not_given
 from unet_batch.tiling import BlockGrid
 
 
@@ -130,7 +130,9 @@ def _sink(kind: str, view: View, config: ExportConfig, measure: Measure) -> Sink
     if flavour == "auto":
         flavour = "qupath" if view.georef is None else "rfc7946"
     if flavour == "qupath":
-        return GeoJson(replace(legend, place=Place.of(None, _slide_pixels(view))), config.object_type)
+        return GeoJson(
+            replace(legend, place=Place.of(None, _slide_pixels(view, config.image))), config.object_type
+        )
     if view.georef is None:
         raise InputError(
             f"{view.masks.path}: has no place on the earth, which RFC 7946 needs; use --set flavour=qupath"
@@ -139,36 +141,18 @@ def _sink(kind: str, view: View, config: ExportConfig, measure: Measure) -> Sink
     return GeoJson(replace(legend, place=place))
 
 
-def _slide_pixels(view: View) -> float:
+def _slide_pixels(view: View, image: str | None) -> float:
     """Pixels of the slide at level 0 for each of the mask's, which may be of a coarser level.
 
     Raises:
-        InputError: a mask of a coarser level whose image is gone, or objects whose masks are.
+        InputError: a mask of a coarser level without its image.
     """
-    attributes = view.masks.attributes
-    if view.masks.layout.kind == "instances":
-        attributes = _masks_of(view).attributes
-    level = attributes.get("plan", {}).get("image", {}).get("level", 0)
-    if not level:
+    level = level_of(view.masks)
+    if level == 0:
         return 1.0
-    path = attributes.get("provenance", {}).get("image", "")
-    try:
-        factor = Image.open(path).levels[level].factor
-    except (UnetBatchError, IndexError) as error:
-        raise InputError(
-            f"{view.masks.path}: is of level {level} of {path or 'its image'}, which cannot be opened "
-            f"({error}); put the image back, so that QuPath's pixels are known"
-        ) from None
-    return float(factor[-1])
-
-
-def _masks_of(view: View) -> Masks:
-    """The masks that objects were found in."""
-    path = view.masks.attributes.get("provenance", {}).get("masks", "")
-    try:
-        return Masks.open(path)
-    except UnetBatchError as error:
-        raise InputError(
-            f"{view.masks.path}: the masks of these objects cannot be opened ({error}); put them back, so "
-            "that QuPath's pixels are known"
-        ) from None
+    found = image_beside(view.masks, image)
+    if found is None:
+        of = "an unknown level" if level is None else f"level {level}"
+        what = f"is of {of} of its image, which tells how large QuPath's pixels are and must be given"
+        raise not_given(view.masks, what, {"image": "--image "})
+    return float(found.levels[found.level].factor[-1])
