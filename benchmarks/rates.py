@@ -162,14 +162,13 @@ def _serve(connection: Connection, model: Path, plan: Plan, device: str, config:
     import torch  # noqa: PLC0415 - as a worker does, after its process has begun
 
     from unet_batch.models.checkpoint import load_checkpoint  # noqa: PLC0415 - imports torch
-    from unet_batch.models.device import prepare  # noqa: PLC0415 - imports torch
+    from unet_batch.models.device import prepare, resolve_device  # noqa: PLC0415 - imports torch
     from unet_batch.models.feed import Feed  # noqa: PLC0415 - imports torch
 
     module, spec = load_checkpoint(model)
-    part = plan.compute
-    feed = Feed(plan.input_shape, at_once=at_once(plan, config, len(plan.blocks.numbers_in(plan.region))))
-    count = part.threads or threads(config)
-    network = prepare(module, spec, device, part.precision, part.backend, feed, count)
+    calls = at_once(plan, config, len(plan.blocks.numbers_in(plan.region)))
+    runtime = plan.runtime(resolve_device(device), threads(config), calls)
+    network = prepare(module, spec, runtime, Feed(plan.input_shape))
     x = torch.randn(plan.input_shape, device=device)
     pixels = plan.compute.batch * prod(plan.grid.tile[-plan.spec.dims :])
 
