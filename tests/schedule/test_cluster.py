@@ -73,7 +73,7 @@ def test_nobody_else_gets_into_a_local_cluster(tmp_path):
         ports = set(listening(driver)) - before
         for child in driver.children(recursive=True):
             ports |= set(listening(child))
-        assert len(ports) >= 5  # scheduler, two nannies, two workers
+        assert len(ports) == 5, "scheduler, two nannies, two workers; none for HTTP"
         assert not [port for port in ports if answers_pickles(port)]
         strangers = (Security(), Security.temporary())
         for scheme, security in zip(("tcp", "tls"), strangers, strict=True):

@@ -41,7 +41,8 @@ SETTINGS = {
 }
 
 STARTS = 3
-# Dask's processes always listen for HTTP, and show logs and stacks to whoever asks: no page, nothing to show.
+# Dask's processes begin to listen for HTTP, and show logs and stacks to whoever asks: without pages there is
+# nothing to show until they are told to stop that.
 NO_PAGES: dict[str, list[str]] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -78,7 +79,7 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
             if config.processes:
                 # Where a worker dies at this very moment: the one that follows it is told by the scheduler.
                 with suppress(OSError):
-                    client.register_plugin(_OwnWorker())
+                    client.register_plugin(_OwnWorker(config.dashboard is not None))
             yield client
     else:
         # Its loss is told once, by what runs the blocks; Dask would add a traceback.
@@ -137,12 +138,16 @@ class _OwnWorker(WorkerPlugin):  # type: ignore[misc]  # distributed is half typ
 
     Ctrl-C and the end of a terminal reach every process of it: workers go on, so that the driver can end
     their blocks. And they end without tearing down their networks, which takes up to a second: all that they
-    made is on disk.
+    made is on disk. Without ``pages`` they stop listening for HTTP, too.
     """
+
+    def __init__(self, pages: bool) -> None:
+        self.pages = pages
 
     def setup(self, worker: Worker) -> None:
         """Runs in the main thread of a worker's process, also after its nanny restarted it."""
-        del worker
+        if not self.pages:
+            worker.http_server.stop()
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         atexit.register(os._exit, 0)
@@ -174,7 +179,7 @@ def _local(config: ClusterConfig, security: Security) -> LocalCluster:
 
 
 def _start(config: ClusterConfig, security: Security) -> LocalCluster:
-    return LocalCluster(
+    cluster = LocalCluster(
         n_workers=config.workers,
         threads_per_worker=config.concurrency,
         processes=config.processes,
@@ -187,6 +192,9 @@ def _start(config: ClusterConfig, security: Security) -> LocalCluster:
         # A worker that is ended between two heartbeats reports a traceback; what befell blocks are events.
         silence_logs=logging.CRITICAL,
     )
+    if config.dashboard is None:
+        cluster.loop.add_callback(cluster.scheduler.http_server.stop)
+    return cluster
 
 
 def _rendezvous(scheduler: str | None) -> Rendezvous | None:
