@@ -16,6 +16,7 @@ from unet_batch.ingestion.info import info
 from unet_batch.ingestion.run import ingest
 from unet_batch.store.bands import Band
 from unet_batch.store.image import Image
+from unet_batch.store.nodata import values_of, with_nan
 from unet_batch.tiling.box import Box
 
 SMALL = {"block": 64, "chunk": 32, "workers": 0}
@@ -172,6 +173,55 @@ def test_real_files_come_through_bit_for_bit(path, tmp_path):
             assert image.georef.transform == tuple(file.transform)[:6]
         else:
             assert image.georef is None
-        assert image.nodata == file.nodata or np.isnan([image.nodata, file.nodata]).all()
+        np.testing.assert_array_equal(values_of(image.nodata), values_of(with_nan(file.nodata, image.dtype)))
         if image.nodata_mask is not None:
             np.testing.assert_array_equal(whole(Image.open(image.nodata_mask))[0], file.dataset_mask() > 0)
+
+
+def floats_with_holes(folder, **profile):
+    pixels = noise((1, 40, 50)).astype("float32")
+    pixels[0, 8:12, 8:12], pixels[0, 30, 30] = np.nan, -9999
+    return pixels, write_scene(folder / "scene.tif", pixels, **profile)
+
+
+def test_nan_is_no_data_in_images_of_floats_and_that_is_told(tmp_path):
+    pixels, path = floats_with_holes(tmp_path)
+    assert np.isnan(info(path)["nodata"])
+    image, summary = ingested(path, tmp_path)
+    assert np.isnan(summary.nodata)
+    assert np.isnan([image.nodata, image.stored_nodata]).all()
+    half = image.at_level(1).read(Box((0, 0), (20, 25)))[0]
+    np.testing.assert_array_equal(np.isnan(half), np.isnan(pixels[0]).reshape(20, 2, 25, 2).all((1, 3)))
+
+
+@pytest.mark.parametrize("given", [{}, {"nodata": -9999}, {"nodata": [-9999, "nan"]}])
+def test_nan_is_no_data_beside_a_value(tmp_path, given):
+    pixels, path = floats_with_holes(tmp_path, **({} if given else {"nodata": -9999}))
+    image, summary = ingested(path, tmp_path, **given)
+    for found in (info(path, IngestConfig(**given))["nodata"], summary.nodata, image.nodata):
+        np.testing.assert_array_equal(found, (-9999, np.nan))
+    half = image.at_level(1).read(Box((0, 0), (20, 25)))[0]
+    kept = np.nanmean(np.where(pixels == -9999, np.nan, pixels)[0, 30:32, 30:32])
+    assert half[15, 15] == pytest.approx(kept)
+    assert np.isin(half[4:6, 4:6], [-9999]).all()
+
+
+def test_several_values_without_data_of_integers(tmp_path):
+    path = write_scene(tmp_path / "scene.tif", noise((1, 40, 50)))
+    image, _ = ingested(path, tmp_path, nodata=[0, 255])
+    assert image.nodata == (0, 255)
+
+
+def test_values_of_other_bands_are_kept_and_told(tmp_path):
+    path = write_scene(tmp_path / "scene.tif", noise((2, 40, 50)), nodata=3)
+    vrt = tmp_path / "scene.vrt"
+    with rasterio.open(path) as file:
+        band = '<VRTRasterBand dataType="Byte" band="{0}"><NoDataValue>{1}</NoDataValue><SimpleSource>'
+        band += '<SourceFilename relativeToVRT="1">scene.tif</SourceFilename><SourceBand>{0}</SourceBand>'
+        bands = "".join(band.format(n, v) + "</SimpleSource></VRTRasterBand>" for n, v in ((1, 3), (2, 9)))
+        vrt.write_text(
+            f'<VRTDataset rasterXSize="{file.width}" rasterYSize="{file.height}">{bands}</VRTDataset>'
+        )
+    with raster.opened(str(vrt)) as dataset:
+        found = raster.facts_of(str(vrt), dataset)
+    assert (found.nodata, found.other_nodata) == (3, (9,))

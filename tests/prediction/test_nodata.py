@@ -13,8 +13,9 @@ from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.run import predict
 from unet_batch.prediction.status import status
 from unet_batch.prediction.untiled import compare_untiled
+from unet_batch.store import image_writer
 from unet_batch.store.image import Image
-from unet_batch.store.image_writer import ImageLayout
+from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
@@ -175,3 +176,82 @@ def test_a_moved_mosaic_has_the_same_plan(tmp_path, network):
     assert shard_hashes(tmp_path / "one.zarr") == shard_hashes(tmp_path / "two.zarr")
     plans = [Masks.open(tmp_path / name).attributes["plan_hash"] for name in ("one.zarr", "two.zarr")]
     assert plans[0] == plans[1]
+
+
+@pytest.fixture(scope="module")
+def holes():
+    """Pixels, of which some are NaN and some -9999, and where each is."""
+    pixels = noise(SHAPE).astype("float32")
+    nan, value = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    nan[10:14, 20:30] = value[60:66, 70:90] = True
+    return np.where(nan, np.float32("nan"), np.where(value, np.float32(-9999), pixels)), nan, value
+
+
+def test_nan_is_no_data_in_every_image_of_floats(tmp_path, network, holes):
+    """Without a word in metadata or settings."""
+    pixels, nan, _ = holes
+    image = write_image(tmp_path / "image.zarr", pixels, "yx")
+    np.testing.assert_array_equal(run(image, tmp_path / "out.zarr", network) == 255, nan)
+
+
+@pytest.mark.parametrize("told", [-9999, [-9999, "nan"], [5e5, -9999]])
+def test_nan_is_no_data_beside_any_number_of_values(tmp_path, network, holes, told):
+    pixels, nan, value = holes
+    image = write_image(tmp_path / "image.zarr", pixels, "yx")
+    found = run(image, tmp_path / "out.zarr", network, nodata=told)
+    np.testing.assert_array_equal(found == 255, nan | value)
+
+
+def test_several_values_of_integers_are_no_data(tmp_path, network):
+    pixels = noise(SHAPE) % 200 + 1
+    pixels[10:14, 20:30], pixels[60:66, 70:90] = 0, 255
+    image = write_image(tmp_path / "image.zarr", pixels, "yx")
+    found = run(image, tmp_path / "out.zarr", network, nodata=[0, 255])
+    np.testing.assert_array_equal(found == 255, (pixels == 0) | (pixels == 255))
+
+
+def test_pixels_far_from_nan_keep_their_classes(tmp_path, network, holes):
+    pixels, nan, value = holes
+    found = {}
+    for name, content in {"clean": np.where(nan | value, 0, pixels), "holes": pixels}.items():
+        image = write_image(tmp_path / f"{name}.zarr", content, "yx")
+        found[name] = run(image, tmp_path / f"{name}-out.zarr", network, nodata=-9999)
+    far = np.ones(SHAPE, bool)
+    far[:60, :80] = far[15:, 25:] = False
+    assert far.any()
+    np.testing.assert_array_equal(found["holes"][far], found["clean"][far])
+
+
+def test_nan_counts_beside_a_mask(tmp_path, network, holes):
+    pixels, nan, value = holes
+    image = write_image(tmp_path / "image.zarr", pixels, "yx")
+    mask = write_image(tmp_path / "mask.zarr", (~value).astype("uint8"), "yx")
+    found = run(image, tmp_path / "out.zarr", network, nodata={"mask": str(mask)})
+    np.testing.assert_array_equal(found == 255, nan | value)
+
+
+@pytest.mark.parametrize("named", [None, -9999.0])
+def test_levels_of_stores_that_do_not_name_nan_say_nothing_of_it(tmp_path, network, named):
+    """In older stores a coarse pixel is NaN where any below it is: no block may be left out for that."""
+    pixels = noise(SHAPE).astype("float32")
+    pixels[::8, ::8] = np.nan
+    layout = PyramidLayout("yx", SHAPE, 1, "float32", (32, 32), (16, 16), 2)
+    writer = Image.create(tmp_path / "image.zarr", ImageLayout(layout, nodata=named))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageWriter, "_nodata", property(lambda self: self.layout.nodata))
+        patch.setattr(image_writer, "halve_mean", lambda x, axes, nodata: x[:, ::2, ::2])
+        for y in range(0, SHAPE[0], 32):
+            for x in range(0, SHAPE[1], 32):
+                box = Box((y, x), (y + 32, x + 32)).intersect(Box.of_shape(SHAPE))
+                writer.write_block(box, pixels[box.slices][np.newaxis].copy())
+        writer.finish()
+    found = run(tmp_path / "image.zarr", tmp_path / "out.zarr", network)
+    np.testing.assert_array_equal(found == 255, np.isnan(pixels))
+
+
+def test_plans_of_integers_are_those_of_before(tmp_path, network):
+    """The plan's hash decides whether a store is resumed."""
+    image = write_image(tmp_path / "image.zarr", noise(SHAPE), "yx")
+    for told in (None, 7):
+        predict(image, tmp_path / f"{told}.zarr", network, PredictConfig(**FIXED, nodata=told))
+        assert Masks.open(tmp_path / f"{told}.zarr").attributes["plan"]["image"]["nodata"] == told

@@ -45,5 +45,5 @@ def _show(summary: "IngestResult") -> None:
     size = " x ".join(map(str, summary.shape))
     click.echo(
         f"{summary.output}: {summary.kind}, axes {summary.axes}, {size} px, {summary.channels} channels "
-        f"{summary.dtype}, {options.duration(summary.seconds)}"
+        f"{summary.dtype}, {options.no_data(summary.nodata)}{options.duration(summary.seconds)}"
     )

@@ -58,6 +58,12 @@ def count_of(number: float) -> str:
     return f"{number:.3g} P"
 
 
+def no_data(nodata: object) -> str:
+    """Values without data, to stand in a list: ``no data: -9999 or nan, ``; nothing where there is none."""
+    values = nodata if isinstance(nodata, tuple | list) else () if nodata is None else (nodata,)
+    return f"no data: {' or '.join(f'{value:g}' for value in values)}, " if values else ""
+
+
 def duration(seconds: float) -> str:
     """Seconds as 12 s, 3:05 min or 2.5 h."""
     if seconds < 60:

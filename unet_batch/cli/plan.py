@@ -72,7 +72,7 @@ def _show(plan: "Plan", estimate: "Estimate") -> None:
     lines = {
         "plan": plan.hash[:16],
         "image": f"{_by(plan.image.shape)} px of level {plan.image.level}, "
-        f"{len(plan.image.channels)} channels {plan.image.dtype}",
+        f"{options.no_data(plan.image.nodata)}{len(plan.image.channels)} channels {plan.image.dtype}",
         "compute": f"{compute.device}, {compute.precision}, {compute.backend}, batch {compute.batch}",
         "blocks": f"{estimate.blocks:,} of {_by(part.block)} px",
         "tiles": f"{estimate.tiles:,} of {_by(part.tile)} px, each reads {_by(plan.input_shape[2:])}",

@@ -27,8 +27,8 @@ class ReadConfig(Config):
     """Whether the place on the earth is kept, from the file or .aux.xml, .prj and world files beside it."""
     crs: str | None = None
     """CRS of a raster, such as EPSG:32633; overrides what the file says."""
-    nodata: float | None = None
-    """The value of pixels that hold no data."""
+    nodata: float | Annotated[tuple[float, ...], Field(min_length=1)] | None = None
+    """The value of pixels that hold no data, or several; in images of floats NaN is always among them."""
     cache_mb: PositiveInt = 512
     """Memory for decoded strips and tiles that neighbouring blocks share."""
 

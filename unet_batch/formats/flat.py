@@ -66,4 +66,4 @@ def open_numpy(path: Path, config: ReadConfig) -> ArrangedReader:
         raise FormatError(f"{path}: its header says shape {shape}; save the array again")
     array = FlatFile(path, offset, tuple(shape), dtype, "F" if fortran else "C")
     axes = default_axes(str(path), array.shape, config.axes)
-    return ArrangedReader(str(path), array, Facts("NumPy", axes), config.channels)
+    return ArrangedReader(str(path), array, Facts("NumPy", axes), config)

@@ -118,13 +118,13 @@ def open_geotiff(path: str | Path, config: ReadConfig) -> ArrangedReader:
             channel_names=tuple(band.name for band in facts.bands),
             pixel_size=georef.pixel_size if georef else {},
             unit=facts.unit,
-            nodata=facts.nodata,
+            nodata=None if facts.nodata is None else (facts.nodata, *facts.other_nodata),
             levels=facts.levels,
             notes=_notes(facts) + (_unused_crs(config) if facts.transform is None else ()),
             georef=georef,
             bands=facts.bands,
         ),
-        config.channels,
+        config,
         valid=pixels.valid if facts.masked else None,
     )
 
@@ -161,6 +161,9 @@ def _notes(facts: RasterFacts) -> tuple[str, ...]:
     notes = []
     if facts.crs is None and facts.transform is not None:
         notes.append("has a transform but no CRS, so its place is left out; `crs` names one")
+    if facts.other_nodata:
+        several = ", ".join(f"{value:g}" for value in (facts.nodata or 0.0, *facts.other_nodata))
+        notes.append(f"its bands have several values without data ({several}); each counts in every band")
     if facts.masked:
         notes.append("its mask is kept as the array `count`: 0 where there is no data")
     return tuple(notes)

@@ -64,7 +64,7 @@ def open_picture(path: Path, config: ReadConfig) -> ArrangedReader:
     facts = replace(
         place, kind=kind, axes=axes, channel_names=_NAMES.get(mode, ()), notes=notes + place.notes
     )
-    return ArrangedReader(str(path), DecodedPicture(pixels), facts, config.channels)
+    return ArrangedReader(str(path), DecodedPicture(pixels), facts, config)
 
 
 @contextmanager

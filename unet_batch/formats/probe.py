@@ -37,7 +37,7 @@ def probe(path: str | Path, config: ReadConfig, timeout_s: float = TIMEOUT_S) ->
         "-m",
         __spec__.name,
         str(path),
-        config.model_dump_json(include=set(ReadConfig.model_fields)),
+        json.dumps(config.model_dump(mode="json", include=set(ReadConfig.model_fields))),
     ]
     # One thread each: the thread pools of numeric libraries would count against the child's memory.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -87,4 +87,4 @@ def main(path: str, config: ReadConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], ReadConfig.model_validate_json(sys.argv[2]))
+    main(sys.argv[1], ReadConfig.model_validate(json.loads(sys.argv[2])))

@@ -19,6 +19,7 @@ from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchEr
 from unet_batch.formats.projection import crs_of, crs_text, map_unit, rasterio_for
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
+from unet_batch.store.nodata import nodata_of, values_of
 from unet_batch.tiling.box import Box
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class RasterFacts:
         bands: all of them, alpha included.
         crs: code or WKT2; None where it has none.
         transform: rasterio's six numbers; None where it has none.
-        nodata: value without data, where the type can hold it.
+        nodata: value without data of the first band that has one, where the type can hold it.
+        other_nodata: those of other bands, where they differ.
         alpha: number of the alpha band, from 0.
         masked: whether it has a mask beside its pixels (.msk or inside), or an alpha band.
         unit: of the map, by OME's names; None for degrees and others.
@@ -55,6 +57,7 @@ class RasterFacts:
     crs: str | None
     transform: tuple[float, float, float, float, float, float] | None
     nodata: float | None
+    other_nodata: tuple[float, ...]
     alpha: int | None
     masked: bool
     unit: str | None
@@ -135,6 +138,7 @@ def facts_of(path: str, dataset: "DatasetReader") -> RasterFacts:
     overviews = len(dataset.overviews(1))
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
     crs = dataset.crs or _crs_beside(path)
+    nodata = values_of(nodata_of(_nodata(dataset, dtype)))
     return RasterFacts(
         path=path,
         shape=(dataset.height, dataset.width),
@@ -142,7 +146,8 @@ def facts_of(path: str, dataset: "DatasetReader") -> RasterFacts:
         bands=bands,
         crs=crs_text(crs) if crs else None,
         transform=None if dataset.transform.is_identity else (a, b, c, d, e, f),
-        nodata=_nodata(dataset, dtype),
+        nodata=nodata[0] if nodata else None,
+        other_nodata=nodata[1:],
         alpha=alpha,
         masked=alpha is not None or ("per_dataset" in masks and "nodata" not in masks),
         unit=map_unit(crs),
@@ -259,12 +264,12 @@ def _bands(dataset: "DatasetReader") -> tuple[Band, ...]:
     )
 
 
-def _nodata(dataset: "DatasetReader", dtype: np.dtype[Any]) -> float | None:
-    value = dataset.nodata
-    if value is None:
-        return None
+def _nodata(dataset: "DatasetReader", dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """Values without data of all bands, those that the type can hold."""
+    told = [value for value in dataset.nodatavals if value is not None]
     if dtype.kind == "f":
-        return float(value)
+        return tuple(float(value) for value in told)
     limits = np.iinfo(dtype)
-    fits = float(value).is_integer() and limits.min <= value <= limits.max
-    return int(value) if fits else None
+    return tuple(
+        int(value) for value in told if float(value).is_integer() and limits.min <= value <= limits.max
+    )

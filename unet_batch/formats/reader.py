@@ -17,6 +17,7 @@ from unet_batch.errors import FormatError, InputError
 from unet_batch.formats.config import ReadConfig
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
+from unet_batch.store.nodata import Nodata, with_nan
 from unet_batch.tiling.box import Box
 
 PLACE_AXES = "tzyx"
@@ -68,7 +69,8 @@ class Reader(Protocol):
         pixel_size: extent of a pixel by axis in ``unit``, at the level that is read; an axis of which the
             file says nothing is left out, never made up.
         unit: of ``pixel_size``, by the names of OME-Zarr ("micrometer"); None where it is not known.
-        nodata: value of pixels without data; None where there is none.
+        nodata: values of pixels without data, the setting's or the file's; NaN is among them in every image
+            of floats. None where there is none.
         levels: levels of the file's own pyramid, the full resolution included; 1 without a pyramid.
         notes: how the file was understood where it leaves room for doubt, a line each, for people.
         georef: where the image lies on the earth; None where the file does not say.
@@ -85,7 +87,7 @@ class Reader(Protocol):
     channel_names: tuple[str, ...]
     pixel_size: dict[str, float]
     unit: str | None
-    nodata: float | None
+    nodata: Nodata
     levels: int
     notes: tuple[str, ...]
     georef: GeoReference | None
@@ -137,7 +139,7 @@ class Facts:
     channel_names: tuple[str, ...] = ()
     pixel_size: Mapping[str, float] = field(default_factory=dict)
     unit: str | None = None
-    nodata: float | None = None
+    nodata: Nodata = None
     levels: int = 1
     notes: tuple[str, ...] = ()
     georef: GeoReference | None = None
@@ -157,10 +159,11 @@ class ArrangedReader:
         where: str,
         array: StoredArray,
         facts: Facts,
-        channels: tuple[int, ...] | None = None,
+        config: ReadConfig | None = None,
         valid: Valid | None = None,
     ) -> None:
         _require_pixels(where, array)
+        config = config or ReadConfig()
         self._array = array
         self._stored_axes = facts.axes
         extent = dict(zip(facts.axes, array.shape, strict=True))
@@ -168,7 +171,7 @@ class ArrangedReader:
         self.shape = tuple(extent[a] for a in PLACE_AXES if a in extent)
         self._place_axes = "".join(a for a in PLACE_AXES if a in extent)
         stored = prod(extent.get(a, 1) for a in ("c", SAMPLES))
-        self._picked = _pick_channels(where, channels, stored)
+        self._picked = _pick_channels(where, config.channels, stored)
         self.channels = len(self._picked)
         shown = extent.keys() | {"c"} if self.channels > 1 else extent.keys() - {"c"}
         self.axes = "".join(a for a in OME_AXES if a in shown)
@@ -180,7 +183,8 @@ class ArrangedReader:
         self.valid = valid
         self.pixel_size = {a: s for a, s in facts.pixel_size.items() if a in self._place_axes}
         self.unit = facts.unit if self.pixel_size else None
-        self.nodata = facts.nodata
+        given = facts.nodata if config.nodata is None else config.nodata
+        self.nodata = with_nan(given, self.dtype)
         self.levels = facts.levels
         self.notes = facts.notes + (("1-bit pixels are kept as 0 and 1",) if array.dtype.kind == "b" else ())
 

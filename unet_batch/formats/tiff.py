@@ -57,7 +57,7 @@ def _open(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> ArrangedRe
     )
     if array is not segmented:
         segmented.close()
-    return ArrangedReader(str(path), array, facts, config.channels)
+    return ArrangedReader(str(path), array, facts, config)
 
 
 def _pick_series(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> tuple[int, tuple[str, ...]]:

@@ -40,7 +40,7 @@ def _told(image: Reader | Image, kind: str, levels: int) -> dict[str, Any]:
         "dtype": image.dtype.name,
         "pixel_size": dict(image.pixel_size),
         "unit": image.unit,
-        "nodata": image.nodata,
+        "nodata": list(image.nodata) if isinstance(image.nodata, tuple) else image.nodata,
         "crs": image.georef.crs if image.georef else None,
         "transform": list(image.georef.transform) if image.georef else None,
         "bands": to_json(image.bands),

@@ -9,6 +9,7 @@ import numpy as np
 from unet_batch.errors import InputError
 from unet_batch.ingestion.config import Extent, IngestConfig
 from unet_batch.store.image_writer import ImageLayout
+from unet_batch.store.nodata import Nodata, first_of
 from unet_batch.tiling import BlockGrid, Box
 
 COUNT = "count"
@@ -61,8 +62,9 @@ class Blocking:
         return (block.box for block in self.blocks)
 
 
-def fill_of(nodata: float | None, dtype: np.dtype[Any]) -> float:
+def fill_of(given: Nodata, dtype: np.dtype[Any]) -> float:
     """What a block that is never written reads as: no data, where the type can hold that."""
+    nodata = first_of(given)
     if nodata is None:
         return 0
     if dtype.kind == "f":

@@ -29,6 +29,7 @@ from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layout import PyramidLayout
+from unet_batch.store.nodata import Nodata
 from unet_batch.tiling import BlockGrid, Box
 
 
@@ -51,7 +52,7 @@ class IngestResult:
     dtype: str
     pixel_size: dict[str, float]
     unit: str | None
-    nodata: float | None
+    nodata: Nodata
     blocks: int
     pixels: int
     seconds: float
@@ -235,7 +236,7 @@ def image_layout(reader: Reader, blocking: Blocking, config: IngestConfig) -> Im
         unit = unit or "micrometer"
     if not pixel_size.keys() <= set(reader.axes):
         raise InputError(f"pixel_size names axes {sorted(pixel_size)}, the image has {reader.axes}; mend it")
-    nodata = config.nodata if config.nodata is not None else reader.nodata
+    nodata = reader.nodata
     pyramid = PyramidLayout(
         axes=reader.axes,
         shape=reader.shape,

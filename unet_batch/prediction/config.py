@@ -55,7 +55,8 @@ class PredictConfig(ExecutionConfig):
         merge: ``crop`` (exact networks) or ``blend`` overlapping tiles by weights.
         overlap: share of a tile that overlaps the next when blending.
         border: what networks see past the image's edge.
-        nodata: pixel value that means no data (all channels), ``nan``, or a mask; None takes the image's own.
+        nodata: value that means no data (in all channels), several, or a mask; None takes the image's own. In
+            images of floats NaN is always among them.
         nodata_fill: what networks see of missing pixels: data mirrored at the rim as at the image's border,
             the image's mean, or the pixels as they are (``keep``). None of them is classified.
         skip_background: a foreground test on a coarse level.
@@ -81,7 +82,7 @@ class PredictConfig(ExecutionConfig):
     merge: Literal["auto", "crop", "blend"] = "auto"
     overlap: float = Field(default=0.5, gt=0, lt=1)
     border: Literal["mirror", "edge", "constant"] = "mirror"
-    nodata: float | int | NodataMask | None = None
+    nodata: float | int | tuple[float, ...] | NodataMask | None = None
     nodata_fill: Literal["mirror", "mean", "keep"] = "mirror"
     skip_background: SkipBackground | None = None
     roi: tuple[Range, ...] | None = None

@@ -1,6 +1,7 @@
 """NoData: where an image has no data, told as cheaply as it can be; and what networks see there instead.
 
-A pixel is without data where all its channels hold the plan's value, or where the plan's mask is 0.
+A pixel is without data where all its channels hold one of the plan's values. Where the plan has a mask, its
+zeros say so instead, and of the values only NaN counts beside it.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from unet_batch.prediction.collar import mirrored
 from unet_batch.prediction.mask import open_mask
 from unet_batch.prediction.plan import Plan
 from unet_batch.store.image import Image
+from unet_batch.store.nodata import Nodata, covers, is_missing
 from unet_batch.tiling import BlockGrid, Box, border
 from unet_batch.tiling.border import Source
 
@@ -59,11 +61,18 @@ class NoData:
         if not self.known:
             return None
         rule = self.plan.compute.border
-        found = self._of(pixels if self.mask is None else border.read(self.mask, region, rule))
+        found = self._of(pixels) if self.mask is None else self._masked(region, pixels)
         if rule == "constant":
             inside = region.intersect(Box.of_shape(self.image.shape)).relative_to(region.start)
             found, within = np.ones_like(found), found
             found[inside.slices] = within[inside.slices]
+        return found
+
+    def _masked(self, region: Box, pixels: NDArray[Any]) -> Valid:
+        assert self.mask is not None
+        found = self._of(border.read(self.mask, region, self.plan.compute.border))
+        if pixels.dtype.kind == "f" and covers(self.plan.image.nodata, float("nan")):
+            found &= ~np.isnan(pixels).all(axis=0)
         return found
 
     def read(self, source: Source, region: Box, block: Box) -> tuple[NDArray[Any], Valid | None]:
@@ -100,7 +109,8 @@ class NoData:
         Looks at one coarse level, so that a driver leaves out millions of blocks at once.
         """
         source, block = self._told_by, self.plan.grid.block
-        coarse = _coarse(source, block) if self.known and source.exact_levels else None
+        exact = source.exact_levels and (self.mask is not None or covers(source.stored_nodata, self._absent))
+        coarse = _coarse(source, block) if self.known and exact else None
         if coarse is None or prod(coarse.shape) > _MOST_LOOKED_AT:
             return None
         cells = tuple(b // f for b, f in zip(block, _ratio(coarse, source), strict=True))
@@ -118,15 +128,12 @@ class NoData:
         return None if self.mask is not None else self.plan.image.channels
 
     @property
-    def _absent(self) -> float:
-        nodata = self.plan.image.nodata
-        return 0.0 if self.mask is not None or nodata is None else float(nodata)
+    def _absent(self) -> Nodata:
+        return 0.0 if self.mask is not None else self.plan.image.nodata
 
     def _of(self, pixels: NDArray[Any]) -> Valid:
         """Which of (C, *any) pixels are data."""
-        absent = self._absent
-        missing = np.isnan(pixels) if absent != absent else pixels == absent  # noqa: PLR0124 - NaN
-        return np.asarray(~missing.all(axis=0))
+        return np.asarray(~is_missing(pixels, self._absent).all(axis=0))
 
     def _constant(self, pixels: NDArray[Any], values: tuple[float, ...]) -> NDArray[Any]:
         """One value per channel, as pixels are stored."""
@@ -137,9 +144,9 @@ class NoData:
         return np.clip(np.rint(column), limits.min, limits.max).astype(pixels.dtype)
 
 
-def _fills_with(image: Image, absent: float) -> bool:
+def _fills_with(image: Image, absent: Nodata) -> bool:
     fill = image.array.fill
-    return fill is not None and bool(fill == absent or (fill != fill and absent != absent))  # noqa: PLR0124
+    return fill is not None and covers(absent, float(fill))
 
 
 def _coarse(image: Image, block: tuple[int, ...]) -> Image | None:

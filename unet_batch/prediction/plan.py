@@ -52,7 +52,7 @@ class ImagePart(Config):
     shape: tuple[int, ...]
     dtype: str
     channels: tuple[int, ...]
-    nodata: float | int | None
+    nodata: float | int | tuple[float, ...] | None
     nodata_mask: str | None
 
 

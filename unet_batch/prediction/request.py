@@ -11,6 +11,7 @@ from unet_batch.prediction.config import NodataMask, PredictConfig
 from unet_batch.prediction.mask import INSIDE, open_mask
 from unet_batch.prediction.scale import fitting_level
 from unet_batch.store.image import Image
+from unet_batch.store.nodata import Nodata, with_nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,12 @@ class Request:
         return self.config.roi or tuple((0, n) for n in self.image.shape)
 
     @property
-    def nodata(self) -> float | int | None:
-        """The value that means no data: the setting's, else the image's own."""
-        if isinstance(self.config.nodata, NodataMask):
-            return None
-        return self.image.nodata if self.config.nodata is None else self.config.nodata
+    def nodata(self) -> Nodata:
+        """The values that mean no data: the setting's, else the image's own; NaN always, of floats."""
+        given = self.config.nodata
+        if isinstance(given, NodataMask):
+            return with_nan(None, self.image.dtype)
+        return self.image.nodata if given is None else with_nan(given, self.image.dtype)
 
     @property
     def nodata_mask(self) -> str | None:

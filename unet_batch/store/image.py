@@ -23,6 +23,7 @@ from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layer import channels_first, with_channels
+from unet_batch.store.nodata import Nodata, parse, with_nan
 from unet_batch.store.sampling import means, percentiles
 from unet_batch.tiling.box import Box
 
@@ -56,7 +57,7 @@ class Image:
     channel_names: tuple[str, ...]
     pixel_size: Mapping[str, float]
     unit: str | None
-    nodata: float | None
+    nodata: Nodata
     georef: GeoReference | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
 
@@ -122,8 +123,16 @@ class Image:
 
     @property
     def exact_levels(self) -> bool:
-        """Whether a pixel of a coarser level is without data only where all pixels below it are."""
+        """Whether a pixel of a coarser level is without data only where all pixels below it are.
+
+        This holds for the values that the store itself names, ``stored_nodata``.
+        """
         return self.own.get("exact_levels") is True
+
+    @property
+    def stored_nodata(self) -> Nodata:
+        """Values without data that the coarser levels were made with; stores of old do not name NaN."""
+        return parse(self.own.get("nodata"))
 
     def at_level(self, level: int) -> "Image":
         """The same image at another level."""
@@ -185,7 +194,7 @@ class Image:
         self,
         q: Sequence[float],
         channels: tuple[int, ...] | None = None,
-        nodata: float | None = None,
+        nodata: Nodata = None,
         mask: "Image | None" = None,
     ) -> NDArray[np.float64]:
         """(C, len(q)) percentiles of pixels that are data, from a coarse level or evenly spaced chunks.
@@ -198,7 +207,7 @@ class Image:
         return percentiles(self, q, channels or tuple(range(self.channels)), ignored, mask)
 
     def means(
-        self, channels: tuple[int, ...], nodata: float | None = None, mask: "Image | None" = None
+        self, channels: tuple[int, ...], nodata: Nodata = None, mask: "Image | None" = None
     ) -> NDArray[np.float64]:
         """(C,) means of the pixels that ``percentiles`` looks at."""
         return means(self, channels, self.nodata if nodata is None else nodata, mask)
@@ -229,7 +238,7 @@ def _plain(kind: type[Image], path: Location, axes: str | None, attributes: dict
     _check_axes(array, known)
     level = Level("", _without_channels(array.shape, known), (1.0,) * len(known.replace("c", "")))
     size = dict.fromkeys(known.replace("c", ""), 1.0)
-    nodata = _number(attributes.get("_FillValue", attributes.get("nodata")))
+    nodata = with_nan(parse(attributes.get("_FillValue", attributes.get("nodata"))), array.dtype)
     georef = GeoReference.parse(attributes, where=array.path)
     return kind(array.path, known, 0, (level,), (array,), (), size, None, nodata, georef)
 
@@ -255,7 +264,7 @@ def _from_ome(kind: type[Image], path: Location, axes: str | None, attributes: d
     )
     own = attributes.get("unet_batch")
     own = own if isinstance(own, Mapping) else {}
-    nodata = _number(own.get("nodata"))
+    nodata = with_nan(parse(own.get("nodata")), arrays[0].dtype)
     extents = zip(found.axes.replace("c", ""), sizes[0], strict=True)
     pixel_size = {axis: extent for axis, extent in extents if axis in found.sized}
     georef = GeoReference.parse(attributes, arrays[0].metadata.get("attributes") or {}, where=where)
@@ -291,9 +300,3 @@ def _check_axes(array: Array, axes: str) -> None:
 
 def _without_channels(values: tuple[Any, ...], axes: str) -> tuple[Any, ...]:
     return tuple(value for value, axis in zip(values, axes, strict=True) if axis != "c")
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, str) and value.lower() == "nan":
-        return float("nan")
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -15,13 +15,14 @@ from unet_batch.store.checksum import checksum
 from unet_batch.store.group import refuse_occupied, write_group
 from unet_batch.store.layer import Halve, Layer
 from unet_batch.store.layout import PyramidLayout
+from unet_batch.store.nodata import Nodata, to_json, with_nan
 from unet_batch.store.pyramid import halve_max, halve_mean
 from unet_batch.tiling.box import Box
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLayout:
-    """A new image: pixels, pixel size per axis, names of the channels, value of pixels without data.
+    """A new image: pixels, pixel size per axis, names of the channels, values of pixels without data.
 
     ``attributes`` are kept beside the OME metadata, for provenance.
 
@@ -35,7 +36,7 @@ class ImageLayout:
     pixel_size: Mapping[str, float] = field(default_factory=dict)
     unit: str | None = None
     channel_names: tuple[str, ...] = ()
-    nodata: float | None = None
+    nodata: Nodata = None
     name: str = "image"
     attributes: Mapping[str, Any] = field(default_factory=dict)
     bands: tuple[Band, ...] = ()
@@ -93,7 +94,11 @@ class ImageWriter:
         pyramid = self.layout.pyramid
         if self.layout.halving == "max":
             return partial(halve_max, axes=range(-pyramid.dims, 0))
-        return partial(halve_mean, axes=range(-pyramid.dims, 0), nodata=self.layout.nodata)
+        return partial(halve_mean, axes=range(-pyramid.dims, 0), nodata=self._nodata)
+
+    @property
+    def _nodata(self) -> Nodata:
+        return with_nan(self.layout.nodata, np.dtype(self.layout.pyramid.dtype))
 
     def _metadata(self) -> dict[str, Any]:
         pyramid = self.layout.pyramid
@@ -111,8 +116,8 @@ class ImageWriter:
     def _own(self) -> dict[str, Any]:
         layout = self.layout
         own: dict[str, Any] = {"exact_levels": True}
-        if layout.nodata is not None:
-            own["nodata"] = json_number(layout.nodata)
+        if self._nodata is not None:
+            own["nodata"] = to_json(self._nodata)
         if layout.nodata_mask is not None:
             own["nodata_mask"] = layout.nodata_mask
         if layout.bands:
@@ -126,8 +131,3 @@ def display_range(dtype: np.dtype[Any]) -> tuple[float, float]:
         limits = np.iinfo(dtype)
         return float(limits.min), float(limits.max)
     return 0.0, 1.0
-
-
-def json_number(value: float) -> float | str:
-    """A number as strict JSON has it: NaN as text."""
-    return "NaN" if np.isnan(value) else value

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.store.nodata import Nodata, first_of, is_missing
+
 
 def halve_labels(x: Any, axes: Sequence[int], fill: int, xp: Any = np) -> Any:
     """``x`` halved along ``axes``: each pixel the most frequent of its 2^n children.
@@ -29,10 +31,11 @@ def halve_labels(x: Any, axes: Sequence[int], fill: int, xp: Any = np) -> Any:
     return best
 
 
-def halve_mean(x: Any, axes: Sequence[int], xp: Any = np, nodata: float | None = None) -> Any:
+def halve_mean(x: Any, axes: Sequence[int], xp: Any = np, nodata: Nodata = None) -> Any:
     """``x`` halved along ``axes`` by the mean of the children that are not ``nodata``, in the type of ``x``.
 
-    Integers are rounded half up. ``nodata`` (which may be NaN) comes out where no child is data, only there.
+    Integers are rounded half up. Where no child is data, and only there, ``nodata`` (which may be NaN; the
+    first of several) comes out.
     """
     children = _children(x, axes, xp)
     wide = _wide(str(x.dtype), xp)
@@ -51,7 +54,7 @@ def halve_mean(x: Any, axes: Sequence[int], xp: Any = np, nodata: float | None =
     # A mean of data that happens to be ``nodata`` (of 4 and 6 where that is 5) becomes one of its children.
     smallest = reduce(xp.minimum, [_or_largest(child, nodata, xp) for child in children])
     mean = xp.where(_is_data(mean, nodata), mean, smallest)
-    return xp.where(count == 0, xp.full_like(mean, nodata), mean)
+    return xp.where(count == 0, xp.full_like(mean, first_of(nodata)), mean)
 
 
 def halve_max(x: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
@@ -60,7 +63,7 @@ def halve_max(x: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
     return largest
 
 
-def _or_largest(child: Any, nodata: float, xp: Any) -> Any:
+def _or_largest(child: Any, nodata: Nodata, xp: Any) -> Any:
     limit = xp.iinfo(child.dtype).max if "int" in str(child.dtype) else float("inf")
     return xp.where(_is_data(child, nodata), child, xp.full_like(child, limit))
 
@@ -90,8 +93,8 @@ def _sorted(children: list[Any], xp: Any) -> list[Any]:
     return children
 
 
-def _is_data(x: Any, nodata: float) -> Any:
-    return x == x if nodata != nodata else x != nodata  # noqa: PLR0124 - NaN, in numpy as in torch
+def _is_data(x: Any, nodata: Nodata) -> Any:
+    return ~is_missing(x, nodata)
 
 
 def _wide(dtype: str, xp: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.store.nodata import Nodata, is_missing
 from unet_batch.tiling import BlockGrid, Box
 
 _MAX_PIXELS = 2**24
@@ -43,7 +44,7 @@ def percentiles(
     image: Sampled,
     q: Sequence[float],
     channels: tuple[int, ...],
-    nodata: float | None,
+    nodata: Nodata,
     mask: Sampled | None = None,
 ) -> NDArray[np.float64]:
     """(C, len(q)) percentiles of the pixels that are data; NaN for a channel without any."""
@@ -55,7 +56,7 @@ def percentiles(
 
 
 def means(
-    image: Sampled, channels: tuple[int, ...], nodata: float | None, mask: Sampled | None = None
+    image: Sampled, channels: tuple[int, ...], nodata: Nodata, mask: Sampled | None = None
 ) -> NDArray[np.float64]:
     """(C,) means of the pixels that are data; NaN for a channel without any."""
     found = _by_channel(image, channels, nodata, mask)
@@ -63,7 +64,7 @@ def means(
 
 
 def _by_channel(
-    image: Sampled, channels: tuple[int, ...], nodata: float | None, mask: Sampled | None
+    image: Sampled, channels: tuple[int, ...], nodata: Nodata, mask: Sampled | None
 ) -> Iterator[NDArray[Any]]:
     """The pixels of each channel that are data, of a coarse level or of some chunks."""
     # A mask of fewer levels says nothing of the others.
@@ -87,8 +88,8 @@ def _small(image: Sampled) -> bool:
     return prod(image.shape) <= _MAX_PIXELS
 
 
-def _data(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+def _data(pixels: NDArray[Any], nodata: Nodata) -> NDArray[Any]:
     flat = pixels.reshape(-1)
     if np.issubdtype(flat.dtype, np.floating):
         flat = flat[np.isfinite(flat)]
-    return flat if nodata is None or np.isnan(nodata) else flat[flat != nodata]
+    return flat if nodata is None else flat[~is_missing(flat, nodata)]

@@ -18,6 +18,7 @@ from unet_batch.formats.projection import crs_of, rasterio_for
 from unet_batch.formats.raster import OpenFiles, open_raster, raster_errors, read_bands, read_mask
 from unet_batch.ingestion.mosaic.plan import MosaicPlan
 from unet_batch.ingestion.mosaic.scene import Scene
+from unet_batch.store.nodata import is_missing, with_nan
 from unet_batch.tiling.box import Box
 
 Pixels = NDArray[Any]
@@ -131,11 +132,7 @@ class StageFields:
 
 def _valid(pixels: Pixels, mask: Valid | None, nodata: float | None, collar: float | None) -> Valid:
     """Which pixels are data: by the scene's mask, by its value without data, by a collar in every band."""
-    valid = np.ones(pixels.shape, np.bool_)
-    if nodata is not None:
-        valid = ~np.isnan(pixels) if nodata != nodata else pixels != nodata  # noqa: PLR0124 - NaN
-    if pixels.dtype.kind == "f":
-        valid = valid & ~np.isnan(pixels)
+    valid: Valid = ~is_missing(pixels, with_nan(nodata, pixels.dtype))
     if collar is not None:
         valid = valid & (pixels != collar).any(axis=0)
     return valid if mask is None else valid & mask

@@ -11,6 +11,7 @@ from unet_batch.formats.reader import Reader
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.listing import Listed
 from unet_batch.ingestion.mosaic.scene import Scene
+from unet_batch.store.nodata import first_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class FieldFacts:
             dtype=reader.dtype.name,
             pixel_size=dict(reader.pixel_size),
             unit=reader.unit,
-            nodata=reader.nodata,
+            nodata=first_of(reader.nodata),
         )
 
 

@@ -13,6 +13,7 @@ from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.image import Image
 from unet_batch.store.layer import Halve
+from unet_batch.store.nodata import first_of
 from unet_batch.store.pyramid import halve_mean
 from unet_batch.tiling.box import Box
 
@@ -69,7 +70,7 @@ class ImageView:
     @property
     def fill(self) -> float | None:
         """Value of a pixel without data; None where there is none."""
-        return self.image.nodata
+        return first_of(self.image.nodata)
 
     @property
     def classes(self) -> None:
@@ -112,7 +113,7 @@ class ImageView:
     @property
     def halve(self) -> Halve:
         """(C, h, w) to the level above, by the mean of what is data."""
-        return partial(halve_mean, axes=(-2, -1), nodata=self.fill)
+        return partial(halve_mean, axes=(-2, -1), nodata=self.image.nodata)
 
     def read(self, box: Box, level: int = 0, plane: int = 0) -> NDArray[Any]:
         """(C, h, w) of ``box`` in the pixels of a stored ``level``."""

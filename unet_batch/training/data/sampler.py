@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
 from unet_batch.models.normalise import Affine
+from unet_batch.store.nodata import is_missing
 from unet_batch.tiling.box import Box
 from unet_batch.training.augment.config import AugmentConfig
 from unet_batch.training.augment.parameters import draw_parameters
@@ -170,5 +171,5 @@ def _without_nodata(image: NDArray[Any], labels: NDArray[Any], region: Region) -
     nodata = region.stores.image.nodata
     if nodata is None:
         return labels
-    absent = (np.isnan(image) if np.isnan(nodata) else image == nodata).all(axis=0)
+    absent = is_missing(image, nodata).all(axis=0)
     return np.where(absent, labels.dtype.type(region.stores.form.fill), labels)

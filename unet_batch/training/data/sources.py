@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unet_batch.errors import InputError
 from unet_batch.models.spec import MeanStd, ModelSpec
 from unet_batch.store.cache import ChunkCache
+from unet_batch.store.nodata import Nodata, is_missing
 from unet_batch.tiling import BlockGrid, Box, ceil_div
 from unet_batch.training.data.config import DataConfig, Ranges
 from unet_batch.training.data.labels import LabelForm
@@ -38,7 +39,7 @@ class Moments:
     squares: NDArray[np.float64]
 
     @classmethod
-    def of(cls, pixels: NDArray[Any], nodata: float | None) -> "Moments":
+    def of(cls, pixels: NDArray[Any], nodata: Nodata) -> "Moments":
         """Moments of (C, *box) pixels that are data."""
         rows = [_data(channel, nodata) for channel in pixels]
         count = np.array([row.size for row in rows], np.float64)
@@ -94,10 +95,10 @@ def _step(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(step)
 
 
-def _data(values: NDArray[Any], nodata: float | None) -> NDArray[np.float64]:
+def _data(values: NDArray[Any], nodata: Nodata) -> NDArray[np.float64]:
     flat = values.reshape(-1)
-    if nodata is not None and not math.isnan(nodata):
-        flat = flat[flat != nodata]
+    if nodata is not None:
+        flat = flat[~is_missing(flat, nodata)]
     if flat.dtype.kind == "f":
         flat = flat[np.isfinite(flat)]
     return flat.astype(np.float64)
