@@ -169,9 +169,10 @@ def test_the_layout_is_as_its_header_says(tmp_path, big):
     view = View.open(str(store_masks(tmp_path / "m", labels)), plane={})
     raster = Raster("cog", view, config())
     for one in raster.passes(tmp_path):
-        (tmp_path / one.name).mkdir()
-        for number in range(len(one.grid)):
-            one.work(number)
+        one.folder.mkdir()
+        work = one.work(len(one.blocks))
+        for number in range(len(one.blocks)):
+            work(number)
     pieces, levels = Pieces(tmp_path, raster.geometry), range(raster.geometry.levels)
     write_cog(
         tmp_path / "m.tif",
