@@ -24,7 +24,7 @@ from unet_batch.formats.reader import Reader
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.layout import COUNT, Blocking, count_layout, fill_of
 from unet_batch.ingestion.plan import IngestPlan, make_plan, threads
-from unet_batch.ingestion.store_folder import StoreFolder
+from unet_batch.ingestion.store_folder import StoreFolder, named
 from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
@@ -86,7 +86,7 @@ def ingest(
     """
     config = config or IngestConfig()
     src, began = str(src), time.perf_counter()
-    target = StoreFolder(Path(out).absolute(), config.overwrite)
+    target = StoreFolder(named(out), config.overwrite)
     target.check()
     probe(src, config)
     with open_reader(src, config) as reader:

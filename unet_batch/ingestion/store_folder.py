@@ -20,6 +20,12 @@ class StoreFolder(PartialFolder):
         PartialFolder.check(self)
 
 
+def named(out: str | Path) -> Path:
+    """``out`` as a path with a name, as its caller gave it where it has one."""
+    path = Path(out)
+    return path if path.name else path.absolute()
+
+
 def refuse_existing(out: Path, *, overwrite: bool) -> None:
     """Raise OutputError where ``out`` may not be written: in the way, or its parent is no folder."""
     with writing(str(out)):

@@ -55,7 +55,9 @@ def masks(tmp_path_factory):
         ledger.record(Entry((2, 2), Status.SKIPPED))
     first = RunRecord("old", 1.7e9, 100.0, 4000, {"done": 1}, {"read": 5.0, "network": 20.0}, 300, 100)
     stages, pace = {"read": 15.0, "network": 60.0, "write": 4.0}, [(50.0, 50000), (100.0, 60000)]
-    second = RunRecord("new", 1.7e9 + 500, 200.0, 150000, {"done": 37}, stages, 100, 100, workers=["a"], pace=pace)
+    second = RunRecord(
+        "new", 1.7e9 + 500, 200.0, 150000, {"done": 37}, stages, 100, 100, workers=["a"], pace=pace
+    )
     for record in (first, second):
         history.append(str(path), record)
     return path

@@ -22,7 +22,7 @@ from unet_batch.ingestion.annotations.paint import Painter
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.layout import Blocking
 from unet_batch.ingestion.plan import IngestPlan, make_plan, threads
-from unet_batch.ingestion.store_folder import StoreFolder
+from unet_batch.ingestion.store_folder import StoreFolder, named
 from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
 from unet_batch.store.labels import register, source_of
@@ -88,7 +88,7 @@ def ingest_annotations(
         OutputError: ``out`` exists or cannot be written.
     """
     config, source, began = config or AnnotationsConfig(), Path(source), time.perf_counter()
-    target = StoreFolder(Path(out).absolute(), config.overwrite)
+    target = StoreFolder(named(out), config.overwrite)
     target.check()
     image = Image.open(image_path)
     drawing, naming = _opened(source, image, config)
