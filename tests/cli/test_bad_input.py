@@ -184,7 +184,7 @@ def test_checkpoints_that_are_not_there(refused):
         ("tile=[32, 33]", "`tile` 33 is not a multiple of 4 (the network's poolings); use 32 or 36"),
         ("block=[64, 64, 64]", "`block` has 3 numbers"),
         ("device=tpu", "tpu"),
-        ("device=cuda:99", "CUDA devices; use cpu or auto"),
+        ("device=cuda:99", "use cpu or auto"),
         ("precision=fp16", "precision fp16: needs a CUDA device; use bf16 or fp32"),
         ("compression=rar", "zstd:1 to zstd:22, blosc-lz4 or none"),
         ("nodata={mask: nothing.zarr}", "nothing.zarr: no such path"),

@@ -131,8 +131,8 @@ def test_calls_at_once_give_the_bytes_of_one_alone(keys, ordered, precision):
     inputs = [torch.randint(0, 256, shape, dtype=torch.uint8) for _ in range(4)]
 
     def ready(threads, at_once):
-        feed = Feed(shape, torch.uint8, affine, at_once)
-        return prepare(build(spec).eval(), spec, Runtime("cpu", precision, "openvino", threads), feed)
+        runtime = Runtime("cpu", precision, "openvino", threads, at_once)
+        return prepare(build(spec).eval(), spec, runtime, Feed(shape, torch.uint8, affine))
 
     torch.manual_seed(1)
     alone = ready(2, 1)
@@ -196,7 +196,7 @@ def test_openvino_refuses_what_it_cannot_do(monkeypatch):
 
     def without(name, *args, **kwargs):
         if name == "openvino":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name=name)
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
@@ -225,7 +225,9 @@ def test_openvino_reports_nothing_to_its_makers():
     code = (
         "import sys, torch\n"
         "from unet_batch.models.openvino import OpenVinoNetwork\nfrom unet_batch.models.feed import Feed\n"
-        "OpenVinoNetwork(torch.nn.Conv2d(1, 1, 1), 'fp32', Feed((1, 1, 8, 8)), (1, 1, 8, 8), 1)\n"
+        "from unet_batch.models.runtime import Runtime\n"
+        "runtime = Runtime('cpu', 'fp32', 'openvino', 1)\n"
+        "OpenVinoNetwork(torch.nn.Conv2d(1, 1, 1), runtime, Feed((1, 1, 8, 8)), (1, 1, 8, 8))\n"
         "import openvino.tools.ovc as ovc\n"
         "print(sys.modules['openvino_telemetry'], type(ovc.telemetry).__module__)\n"
     )

@@ -126,7 +126,7 @@ def test_equal_bytes_of_network_calls_at_once(tmp_path, monkeypatch, keys, setti
         predict(image, tmp_path / "dask.zarr", network, config.model_copy(update=there))
         (tools,) = block._tools.values()
     one = keys.get("norm") == "instance" or len(os.sched_getaffinity(0)) == 1
-    assert tools.predictor.calls == (1 if one else 2)
+    assert tools.pipeline.predictor.calls == (1 if one else 2)
     assert shard_hashes(tmp_path / "dask.zarr") == shard_hashes(tmp_path / "serial.zarr")
 
 

@@ -31,8 +31,8 @@ class RunRecord:
         needed_bytes: input that the computed blocks cover.
         jobs: of a batch system, that took part; the driver's own first.
         workers: who did the blocks.
-        remarks: what workers did otherwise than planned.
         pace: (seconds, pixels) since the run began, at least ``pace_seconds`` apart, to draw the rate.
+        remarks: what workers did otherwise than planned.
     """
 
     host: str
@@ -45,9 +45,9 @@ class RunRecord:
     needed_bytes: int = 0
     jobs: list[str] = field(default_factory=list)
     workers: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
     pace: list[tuple[float, int]] = field(default_factory=list)
     pace_seconds: float = 0.25
+    remarks: list[str] = field(default_factory=list)
 
     def add(self, event: Event, pixels: int, seconds: float) -> None:
         """Count one event; ``pixels`` of its block, ``seconds`` since the run began."""
