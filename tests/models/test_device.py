@@ -236,7 +236,7 @@ def test_openvino_reports_nothing_to_its_makers():
 
 
 def test_fp32_is_fp32_unless_tf32_is_asked_for():
-    for allowed, name in ((True, "tf32"), (False, "ieee")):
+    for allowed, name in ((True, "high"), (False, "highest")):
         set_tf32(allowed=allowed)
-        assert torch.backends.cudnn.conv.fp32_precision == name
-        assert torch.backends.cuda.matmul.fp32_precision == name
+        assert torch.backends.cudnn.allow_tf32 is allowed
+        assert torch.get_float32_matmul_precision() == name

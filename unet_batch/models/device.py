@@ -3,6 +3,7 @@
 Shapes: N batch, C channels, then the spatial axes.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -186,12 +187,13 @@ def _fix_arithmetic() -> None:
 
 
 def set_tf32(*, allowed: bool) -> None:
-    """Whether fp32 on CUDA devices may mean TF32; torch allows it in convolutions by default."""
-    if hasattr(torch.backends.cudnn, "conv"):  # since torch 2.9, which warns of the older settings
-        precision = "tf32" if allowed else "ieee"
-        torch.backends.cudnn.conv.fp32_precision = precision
-        torch.backends.cuda.matmul.fp32_precision = precision
-    else:
+    """Whether fp32 on CUDA devices may mean TF32; torch allows it in convolutions by default.
+
+    By the older settings: with the newer ones torch 2.13 refuses to export, as cuDNN's convolutions and RNNs
+    count as different whatever they say. Some releases warn of the older ones.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         torch.backends.cudnn.allow_tf32 = allowed
         torch.set_float32_matmul_precision("high" if allowed else "highest")
 
