@@ -89,7 +89,7 @@ def segment(
         draw_overlay(image, masks, overlay)
         report(unet_batch.status(masks))
         print(f"all in {time.monotonic() - began:.0f} s\n")
-        suggest(image, masks, overlay)
+        suggest(image, masks, overlay, model)
     return found
 
 
@@ -124,12 +124,12 @@ def report(status: Status) -> None:
     print(f"\n{status.blocks['done']} blocks, {status.pixels_per_second / 1e6:.3f} Mpx/s, {status.state}")
 
 
-def suggest(image: Path, masks: Path, overlay: Path) -> None:
+def suggest(image: Path, masks: Path, overlay: Path, model: Path) -> None:
     """What to look at next."""
     print(f"look at    {overlay}")
     print(f"           napari --plugin napari-ome-zarr {image}     (image and masks together)")
     print(f"ask        unet-batch status {masks}")
-    print(f"check      unet-batch verify {masks} --untiled 4")
+    print(f"check      unet-batch verify {masks} --untiled 4 --model {model}")
 
 
 def _colours(image: Path) -> tuple[int, ...]:
