@@ -54,6 +54,10 @@ def listening(process):
     return [one.laddr.port for one in process.net_connections() if one.status == "LISTEN"]
 
 
+def all_listening(driver):
+    return [port for one in (driver, *driver.children(recursive=True)) for port in listening(one)]
+
+
 def answers_pickles(port):
     """Whether a stranger's plain connection is answered as Dask answers one."""
     try:
@@ -66,13 +70,11 @@ def answers_pickles(port):
 
 def test_nobody_else_gets_into_a_local_cluster(tmp_path):
     driver = psutil.Process()
-    before = set(listening(driver))
+    before = set(all_listening(driver))  # other tests of this process may have clusters
     with connect(ClusterConfig(workers=2)) as client:
         address = client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")
-        ports = set(listening(driver)) - before
-        for child in driver.children(recursive=True):
-            ports |= set(listening(child))
+        ports = set(all_listening(driver)) - before
         assert len(ports) == 5, "scheduler, two nannies, two workers; none for HTTP"
         assert not [port for port in ports if answers_pickles(port)]
         strangers = (Security(), Security.temporary())
