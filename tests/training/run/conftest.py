@@ -18,12 +18,3 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-THREADS = torch.get_num_threads()  # collected before any test has changed it
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_in_a_new_process():
-    """Some losses' last bits depend on them, and trainings here go on in another process."""
-    torch.set_num_threads(THREADS)
