@@ -11,6 +11,7 @@ from torch import nn
 from unet_batch.errors import CheckpointError, SpecError
 from unet_batch.models import heads
 from unet_batch.models.build import build
+from unet_batch.models.folding import fold_batch_norm
 from unet_batch.models.spec import ModelSpec
 from unet_batch.models.ternausnet import load_encoder
 
@@ -55,11 +56,11 @@ def test_the_3d_u_net_of_2016():
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("norm", ["none", "batch", "instance", "group"])
-@pytest.mark.parametrize("growth", ["after_pool", "before_pool"])
-def test_every_variant_gives_its_classes(dims, norm, growth):
+@pytest.mark.parametrize(("growth", "blocks"), [("after_pool", "plain"), ("before_pool", "residual")])
+def test_every_variant_gives_its_classes(dims, norm, growth, blocks):
     spec = ModelSpec(
         dims=dims, in_channels=2, classes=["a", "b", "c"], width=3, depth=2, norm=norm, growth=growth,
-        up="interpolated", up_channels="kept", up_bias=False,
+        up="interpolated", up_channels="kept", up_bias=False, blocks=blocks,
     )  # fmt: skip
     size = spec.input_size(9)
     logits = build(spec).eval()(torch.randn(2, 2, *[size] * dims))
@@ -74,6 +75,29 @@ def test_initial_weights_follow_he():
     assert inner.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 64)), rel=0.02)
     assert up.weight.std().item() == pytest.approx(math.sqrt(2 / 64), rel=0.03)
     assert not inner.bias.any()
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_a_residual_block_begins_as_its_shortcut_and_learns(norm):
+    spec = ModelSpec(
+        in_channels=1, classes=["a", "b"], width=4, depth=1, padding="valid", norm=norm, blocks="residual"
+    )
+    block, x = build(spec, 0).bottom, torch.rand(2, 4, 12, 12)
+    cropped = block.shortcut(x[..., 2:-2, 2:-2])
+    torch.testing.assert_close(block(x), cropped.relu())
+    block(x).sum().backward()
+    assert block.body[-1].weight.grad.any()
+
+
+def test_folding_reaches_residual_blocks():
+    spec = ModelSpec(in_channels=1, classes=["a", "b"], width=4, depth=1, norm="batch", blocks="residual")
+    model, x = build(spec, 0), torch.randn(2, 1, 40, 40)
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+    model(x)  # its statistics now differ from the identity's
+    folded = fold_batch_norm(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(x), model.eval()(x), rtol=1e-4, atol=1e-4)
 
 
 def test_dropout_acts_in_training_only():

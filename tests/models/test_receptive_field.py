@@ -20,6 +20,10 @@ NETWORKS = [
         [(2, 1), (2, 3), (3, 2)], ["valid", "same"], ["transposed", "interpolated"]
     )
 ]
+NETWORKS += [
+    {"dims": dims, "depth": 2, "padding": padding, "blocks": "residual"}
+    for dims, padding in product([2, 3], ["valid", "same"])
+]
 
 
 def make_spec(**values):

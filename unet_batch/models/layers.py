@@ -50,6 +50,31 @@ def convolutions(dims: Dims, channels: Sequence[int], padding: int, norm: Norm) 
     return nn.Sequential(*layers)
 
 
+class Residual(nn.Module):
+    """``convolutions`` whose result is added to their input before the last ReLU.
+
+    The input takes a 1-px convolution where channels change, and loses what unpadded convolutions take.
+    Source: arXiv:1512.03385.
+    """
+
+    def __init__(self, dims: Dims, channels: Sequence[int], padding: int, norm: Norm) -> None:
+        super().__init__()
+        first, last = channels[0], channels[-1]
+        self.shortcut: nn.Module = (
+            nn.Identity()
+        )  # made first: what asks for the last convolution means body's
+        if first != last:
+            projection = convolution(dims, first, last, 1)
+            self.shortcut = nn.Sequential(projection, *_normalisation(dims, last, norm))
+        self.body = nn.Sequential(*list(convolutions(dims, channels, padding, norm))[:-1])
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, *spatial) to what ``convolutions`` would give in shape."""
+        found = self.body(x)
+        return self.relu(found + self.shortcut(centre_crop(x, found.shape[2:])))  # type: ignore[no-any-return]
+
+
 def pooling(dims: Dims) -> nn.Module:
     """2-px maximum pooling."""
     return _POOL[dims](2)
@@ -90,13 +115,19 @@ def centre_crop(x: Tensor, size: Sequence[int]) -> Tensor:
 def initialise(model: nn.Module) -> None:
     """He initialisation: normal weights of std sqrt(2 / N), N inputs to a unit; zero biases.
 
-    Source: arXiv:1502.01852, as the U-Net paper asks.
+    Source: arXiv:1502.01852, as the U-Net paper asks. A residual block begins as its shortcut alone, so that
+    values do not grow from block to block (arXiv:1706.02677).
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
             nn.init.normal_(module.weight, std=math.sqrt(2 / _inputs_of(module)))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for block in model.modules():
+        if isinstance(block, Residual):
+            last = block.body[-1].weight  # of its norm, or of its convolution where it has none
+            assert isinstance(last, Tensor)
+            nn.init.zeros_(last)
 
 
 def _inputs_of(module: nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d) -> float:

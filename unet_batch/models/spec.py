@@ -79,6 +79,7 @@ class ModelSpec(Config):
         growth: where channels double: in the first convolution after a pooling or the last before it.
         up_channels: whether an up-convolution halves its channels or keeps them.
         dropout: probability at the end of the contracting path.
+        blocks: whether the two convolutions of a level add their input to their result.
         pixel_size: micrometres or map units per pixel of the training images.
         margin, multiple, remainder, exact, fixed_size: reach of an exported network, see ``ReceptiveField``.
     """
@@ -100,6 +101,7 @@ class ModelSpec(Config):
     up_channels: Literal["halved", "kept"] = "halved"
     up_bias: bool = True
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    blocks: Literal["plain", "residual"] = "plain"
 
     margin: int | None = Field(default=None, ge=0)
     multiple: int | None = Field(default=None, ge=1)
@@ -205,7 +207,7 @@ class ModelSpec(Config):
             raise ValueError(f"fixed_size {fixed} does not fit margin, multiple and remainder")
 
     def _check_ternausnet(self) -> None:
-        self._only_default(("dims", "norm", "up", "growth", "up_channels", "up_bias", "dropout"))
+        self._only_default(("dims", *_OWN_KEYS))
         for key, value in ARCHITECTURE_DEFAULTS["ternausnet"].items():
             if key != "width" and getattr(self, key) != value:
                 raise ValueError(f"`{key}` of a ternausnet is always {value}; leave it out")
@@ -216,7 +218,8 @@ class ModelSpec(Config):
                 raise ValueError(f"`{key}` has no meaning for architecture {self.architecture}; leave it out")
 
 
-_UNET_KEYS = ("width", "depth", "padding", "norm", "up", "growth", "up_channels", "up_bias", "dropout")
+_OWN_KEYS = ("norm", "up", "growth", "up_channels", "up_bias", "dropout", "blocks")
+_UNET_KEYS = ("width", "depth", "padding", *_OWN_KEYS)
 
 
 def _defaults_of(architecture: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor, cat, nn
 
 from unet_batch.models.layers import (
     InterpolatedUp,
+    Residual,
     centre_crop,
     convolution,
     convolutions,
@@ -56,17 +57,22 @@ def _level_channels(spec: ModelSpec) -> list[int]:
     return [first << level for level in range(spec.depth + 1)]
 
 
-def _contracting(spec: ModelSpec, level: int) -> nn.Sequential:
+def _contracting(spec: ModelSpec, level: int) -> nn.Module:
     ends = _level_channels(spec)
     entering = ends[level - 1] if level else spec.in_channels
     middle = ends[level] if spec.growth == "after_pool" else spec.width << level
-    return convolutions(spec.dims, [entering, middle, ends[level]], _padding(spec), spec.norm)
+    return _block(spec, [entering, middle, ends[level]])
 
 
-def _expanding(spec: ModelSpec, level: int) -> nn.Sequential:
+def _expanding(spec: ModelSpec, level: int) -> nn.Module:
     ends = _level_channels(spec)
     entering = ends[level] + _up_channels(spec, ends[level + 1])
-    return convolutions(spec.dims, [entering, ends[level], ends[level]], _padding(spec), spec.norm)
+    return _block(spec, [entering, ends[level], ends[level]])
+
+
+def _block(spec: ModelSpec, channels: list[int]) -> nn.Module:
+    kind = Residual if spec.blocks == "residual" else convolutions
+    return kind(spec.dims, channels, _padding(spec), spec.norm)
 
 
 def _up(spec: ModelSpec, channels: int) -> nn.Module:

@@ -71,8 +71,8 @@ def checkpoint_activations(network: nn.Module) -> None:
     """Keep only what enters each block of convolutions; the backward pass computes the rest again."""
     for name in ("encoder", "bottom", "decoder"):
         blocks = getattr(network, name, None)
-        for block in [blocks] if isinstance(blocks, nn.Sequential) else list(blocks or ()):
-            block.forward = partial(_recomputed, block, block.forward)  # type: ignore[method-assign]
+        for block in blocks if isinstance(blocks, nn.ModuleList) else filter(None, [blocks]):
+            block.forward = partial(_recomputed, block, block.forward)
 
 
 def _recomputed(block: nn.Module, forward: Any, x: Tensor) -> Any:

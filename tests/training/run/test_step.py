@@ -80,9 +80,11 @@ def test_parts_of_a_batch_are_worth_the_whole(padding):
         torch.testing.assert_close(weights, found[0][2])
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "instance"])
-def test_recomputed_activations_change_nothing(norm):
-    spec = spec_of(padding="same", norm=norm, dropout=0.5)
+@pytest.mark.parametrize(
+    ("norm", "blocks"), [("none", "plain"), ("batch", "plain"), ("instance", "plain"), ("batch", "residual")]
+)
+def test_recomputed_activations_change_nothing(norm, blocks):
+    spec = spec_of(padding="same", norm=norm, dropout=0.5, blocks=blocks)
     batch = part_of(spec)
     pair = [step_of(spec, recomputed=flag, kind="sgd") for flag in (False, True)]
     for step in pair:
