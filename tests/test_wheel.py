@@ -6,10 +6,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from unet_batch.cluster.slurm.files import NAMES
+from unet_batch.cluster.slurm.folder import NAMES
 
 ROOT = Path(__file__).parents[1]
-FIND = "from unet_batch.cluster.slurm.files import sbatch_files; print(sbatch_files())"
+FIND = "from unet_batch.cluster.slurm.folder import sbatch_files; print(sbatch_files())"
 
 
 def test_an_installed_package_brings_the_sbatch_files(tmp_path):

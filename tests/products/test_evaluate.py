@@ -13,7 +13,7 @@ from unet_batch.store.arrays import create_array
 from unet_batch.store.layout import ArrayLayout
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import MasksLayout
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import Box
 
 NAMES = ("background", "cell", "border")
 BLOCK = 16

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unet_batch.cluster.slurm.chain import chain, steps_of
 from unet_batch.cluster.slurm.command import OPTIONS, Task, plain_name, submissions
 from unet_batch.cluster.slurm.config import Resources, SlurmConfig, seconds_of
-from unet_batch.cluster.slurm.files import NAMES, copy_files, sbatch_files
-from unet_batch.cluster.slurm.programs import RefusalError, environment
-from unet_batch.cluster.slurm.refusal import explained
+from unet_batch.cluster.slurm.folder import NAMES, copy_files, sbatch_files
+from unet_batch.cluster.slurm.programs import RefusalError, environment, explained
+from unet_batch.cluster.slurm.submit import chain, steps_of
 from unet_batch.config import load, validate
 from unet_batch.errors import ConfigError, FormatError, InputError, MissingError
 

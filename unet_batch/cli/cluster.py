@@ -44,7 +44,7 @@ def doctor(cluster_file: Path | None, overrides: tuple[str, ...], wait: float, a
 @click.argument("folder", type=click.Path(path_type=Path))
 def files(folder: Path) -> None:
     """Copy the sbatch files and site.env to FOLDER, to edit; then set `files` in the cluster's YAML."""
-    from unet_batch.cluster.slurm.files import copy_files  # noqa: PLC0415 - imported when it runs
+    from unet_batch.cluster.slurm.folder import copy_files  # noqa: PLC0415 - imported when it runs
 
     written = copy_files(folder)
     for path in written:

@@ -37,7 +37,7 @@ def command(masks: Path, table: Path, zones: Path | None, reference: Path | None
 
 
 def _show(rows: "list[Row]", table: Path) -> None:
-    from unet_batch.products.preview.bar import quantity  # noqa: PLC0415 - imported when it runs
+    from unet_batch.products.scale import quantity  # noqa: PLC0415 - imported when it runs
 
     for row in rows[:_SHOWN]:
         dims = 2 if "area" in row else 3

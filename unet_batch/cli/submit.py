@@ -103,8 +103,7 @@ def products() -> None:
 @job_options
 def workflow(script: Path, words: tuple[str, ...], first: str | None, **flags: Any) -> None:
     """Send the steps of SCRIPT as jobs, each of which begins once the one before it has ended well."""
-    from unet_batch.cluster.slurm.chain import chain  # noqa: PLC0415 - what a verb needs is imported when it runs
-    from unet_batch.cluster.slurm.submit import draft, submit_chain  # noqa: PLC0415
+    from unet_batch.cluster.slurm.submit import chain, draft, submit_chain  # noqa: PLC0415 - needed when it runs
 
     config, where = _config(flags, pooled=True)
     again = shlex.join(["unet-batch", "submit", "workflow", str(script), *words, *_given(flags)])

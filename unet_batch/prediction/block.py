@@ -12,8 +12,8 @@ from unet_batch.engine.stopwatch import Stopwatch
 from unet_batch.prediction.foreground import Foreground
 from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.resources import CACHE_BYTES, calls_at_once
+from unet_batch.schedule.dask import packets_here
 from unet_batch.schedule.events import Event
-from unet_batch.schedule.worker import packets_here
 from unet_batch.store.cache import ChunkCache, ReadCount
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks

@@ -14,14 +14,30 @@ from itertools import islice
 from math import inf
 from typing import TypeVar, cast
 
-from distributed import Client, Future, as_completed, wait
+from distributed import Client, Future, as_completed, get_worker, wait
 from distributed.client import FutureCancelledError, FuturesCancelledError
 from distributed.scheduler import KilledWorker
 
 from unet_batch.errors import UnfinishedError, WorkerLostError
-from unet_batch.schedule.events import FATAL, Event, Stop, Work, describe
+from unet_batch.schedule.events import FATAL, Event, Stop, Work, attempt, describe
 from unet_batch.schedule.ladder import Ladder
-from unet_batch.schedule.worker import Packet, run_packet
+
+Packet = tuple[int, ...]
+
+
+def run_packet(work: Work, packet: Packet) -> list[Event]:
+    """On a worker: the blocks of a packet in turn."""
+    worker = get_worker().address
+    return [attempt(work, number, worker) for number in packet]
+
+
+def packets_here() -> int:
+    """How many packets this worker runs at the same time; 1 outside a worker."""
+    try:
+        return int(get_worker().state.nthreads)
+    except ValueError:
+        return 1
+
 
 ResultT = TypeVar("ResultT")
 SCHEDULER_LOST = "scheduler-connection-lost"  # distributed's reason for a future that is cancelled

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+from unet_batch.atomic import atomic_file
 from unet_batch.errors import FormatError, MissingError, OutputError, UnetBatchError, one_line, write_fault
 
 
@@ -40,6 +42,17 @@ def writing(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise OutputError(f"{where}: {write_fault(error)}") from error
+
+
+@contextmanager
+def written_whole(path: Path, *, fsync: bool = False) -> Iterator[BinaryIO]:
+    """A file to write ``path`` through; after an error there is none, and an older one is left alone.
+
+    Raises:
+        OutputError: a full disk, no permission.
+    """
+    with writing(str(path)), atomic_file(path, fsync=fsync) as file:
+        yield file
 
 
 def is_local(where: str) -> bool:

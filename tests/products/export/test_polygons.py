@@ -10,8 +10,8 @@ from rasterio.features import shapes
 from tests.products.export.stores import Labels, blobs
 from unet_batch.products.export.vector.block import Tracing
 from unet_batch.products.export.vector.features import Features
-from unet_batch.products.export.vector.regions import OTHER, Regions, Selection
 from unet_batch.products.export.vector.stitch import stitched
+from unet_batch.products.export.vector.trace import OTHER, Regions, Selection
 from unet_batch.tiling import BlockGrid
 
 ALL, NOT_FIRST = (0, 1, 2), (OTHER, 1, 2)

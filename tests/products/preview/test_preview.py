@@ -11,10 +11,10 @@ from tests.products.worlds import NAMES, blobs, write_image, write_masks
 from unet_batch.errors import FormatError, InputError, MissingError
 from unet_batch.ingestion.run import ingest
 from unet_batch.products.preview import scene as module
-from unet_batch.products.preview.bar import scale_bar
 from unet_batch.products.preview.config import PreviewConfig
 from unet_batch.products.preview.run import preview
 from unet_batch.products.preview.scene import Scene
+from unet_batch.products.scale import scale_bar
 from unet_batch.store.ome import class_colours
 
 BARE = PreviewConfig(frame=False, outlines=False, opacity=1)

@@ -17,9 +17,9 @@ from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.run import predict
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.run import objects
-from unet_batch.products.preview.bar import quantity
 from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.run import report
+from unet_batch.products.scale import quantity
 from unet_batch.store.journal import Entry, Status
 from unet_batch.store.ledger import Ledger
 

@@ -1,11 +1,13 @@
-"""What a YAML file or ``--set key=value`` may say about an export."""
+"""What a YAML file or ``--set key=value`` may say about an export, and the kind that a name asks for."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from unet_batch.engine.config import ExecutionConfig
+from unet_batch.errors import InputError
 
 Kind = Literal["cog", "parts", "ome-tiff", "geojson", "parquet", "gpkg"]
 
@@ -70,3 +72,33 @@ class ExportConfig(ExecutionConfig):
         if part % tile or ratio & (ratio - 1):
             raise ValueError(f"must be `tile` ({tile}) times a power of two, not {part}")
         return part
+
+
+_SUFFIXES: tuple[tuple[str, Kind], ...] = (
+    (".ome.tif", "ome-tiff"),
+    (".ome.tiff", "ome-tiff"),
+    (".tif", "cog"),
+    (".tiff", "cog"),
+    (".geojson", "geojson"),
+    (".json", "geojson"),
+    (".parquet", "parquet"),
+    (".geoparquet", "parquet"),
+    (".gpkg", "gpkg"),
+)
+
+
+def kind_of(out: str, config: ExportConfig) -> Kind:
+    """What to write to ``out``: what the settings say, else what its name ends in; a folder holds parts.
+
+    Raises:
+        InputError: a name that says nothing.
+    """
+    if config.kind != "auto":
+        return config.kind
+    if out.endswith("/") or not Path(out).suffix:
+        return "parts"
+    for suffix, kind in _SUFFIXES:
+        if out.lower().endswith(suffix):
+            return kind
+    known = ", ".join(suffix for suffix, _ in _SUFFIXES)
+    raise InputError(f"{out}: what to write? end the name in {known} or /, or give --kind")

@@ -18,15 +18,12 @@ from unet_batch.engine.progress import Hooks, Reporter
 from unet_batch.engine.target import Facts, PartialFolder
 from unet_batch.engine.worker_pool import Workers, numpy_workers
 from unet_batch.errors import OutputError
-from unet_batch.products.export.config import ExportConfig, Kind
-from unet_batch.products.export.image_view import ImageView
-from unet_batch.products.export.kinds import kind_of
+from unet_batch.products.export.config import ExportConfig, Kind, kind_of
 from unet_batch.products.export.product import Product
-from unet_batch.products.export.raster.parts import VRT
+from unet_batch.products.export.raster.cog import VRT
 from unet_batch.products.export.raster.product import Raster
-from unet_batch.products.export.raster.source import Source
 from unet_batch.products.export.vector.product import Polygons
-from unet_batch.products.export.view import View
+from unet_batch.products.export.view import ImageView, Source, View
 from unet_batch.store.group import read_node
 from unet_batch.store.io_errors import writing
 

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from unet_batch.engine.parts import Parts
 from unet_batch.engine.stopwatch import Stopwatch
-from unet_batch.products.objects import faces
-from unet_batch.products.objects.crossings import crossings
-from unet_batch.products.objects.fragments import Fragments, Place, joined, measure
+from unet_batch.products.objects.fragments import Fragments, Place, crossings, joined, measure
 from unet_batch.products.objects.labelling import Labelled, label
 from unet_batch.products.objects.plan import ObjectsPlan
+from unet_batch.products.objects.unite import encode
 from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
@@ -50,7 +49,7 @@ class FindWork:
         with stopwatch("measure"):
             fragments, touches = self._measured(found, own, light)
         with stopwatch("write"):
-            stored = faces.encode(found.numbered(), found.own)
+            stored = encode(found.numbered(), found.own)
             Parts(self.parts).write(number, {**fragments, "touches": touches, **stored})
         return Event(number, "done", counts=(found.count,), stages=stopwatch.seconds)
 

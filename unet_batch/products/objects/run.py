@@ -16,10 +16,9 @@ from unet_batch.engine.target import Facts, PartialFolder, drop_leftovers
 from unet_batch.engine.worker_pool import Workers, numpy_workers
 from unet_batch.products.objects.block import FindWork
 from unet_batch.products.objects.config import ObjectsConfig
-from unet_batch.products.objects.number import bands
 from unet_batch.products.objects.plan import ObjectsPlan, make_plan
 from unet_batch.products.objects.store import ObjectStore
-from unet_batch.products.objects.table import Columns, TableWriter, about, channel_names
+from unet_batch.products.objects.table import Columns, TableWriter, about, bands, channel_names
 from unet_batch.products.objects.unite import unite
 from unet_batch.products.outputs import check_name
 from unet_batch.products.scale import Scale

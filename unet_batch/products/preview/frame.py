@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from unet_batch.products.preview.bar import scale_bar
+from unet_batch.products.scale import scale_bar
 
 Entry = tuple[str, tuple[int, int, int]]
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from html import escape
 
-from unet_batch.products.preview.bar import quantity
 from unet_batch.products.report.facts import Facts
 from unet_batch.products.report.parts import Colour, legend, swatch
 from unet_batch.products.report.pictures import Shown
 from unet_batch.products.report.words import share
+from unet_batch.products.scale import quantity
 
 
 def pictures(shown: Sequence[Shown], entries: Sequence[tuple[str, Colour]]) -> str:

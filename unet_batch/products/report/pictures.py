@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from unet_batch.products.preview import picture
-from unet_batch.products.preview.bar import scale_bar
 from unet_batch.products.preview.scene import Scene
 from unet_batch.products.report.config import ReportConfig
 from unet_batch.products.report.facts import Facts
+from unet_batch.products.scale import scale_bar
 from unet_batch.store.journal import Status
 
 # Status of blocks: no work yet, done, skipped, failed. Readable for most who do not tell red from green.

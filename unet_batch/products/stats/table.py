@@ -11,10 +11,9 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from unet_batch.atomic import atomic_file
 from unet_batch.models.metrics import scores
 from unet_batch.products.stats.plan import StatsPlan
-from unet_batch.store.io_errors import writing
+from unet_batch.store.io_errors import written_whole
 
 Row = dict[str, Any]
 
@@ -66,7 +65,7 @@ def write(path: Path, found: list[Row]) -> None:
         OutputError: a full disk, no permission.
     """
     table = pa.Table.from_pylist(found)
-    with writing(str(path)), atomic_file(path) as file:
+    with written_whole(path, fsync=True) as file:
         if path.suffix == ".csv":
             pa.csv.write_csv(pa.Table.from_pylist([_as_text(row) for row in found]), file)
         else:

@@ -7,9 +7,8 @@ import numpy as np
 
 from unet_batch.errors import InputError, text_of
 from unet_batch.extras import needed
-from unet_batch.products.export.raster.codec import compression_tag
-from unet_batch.products.export.raster.source import Source
-from unet_batch.products.export.raster.tiff import ASCII, DOUBLE, LONG, RATIONAL, SHORT, Tag
+from unet_batch.products.export.raster.tiff import ASCII, DOUBLE, LONG, RATIONAL, SHORT, Tag, compression_tag
+from unet_batch.products.export.view import Source
 from unet_batch.store.georef import GeoReference
 
 _PALETTE, _RGB, _MIN_IS_BLACK = 3, 2, 1

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from unet_batch.products.export.raster.codec import compression_tag
 from unet_batch.products.export.raster.pieces import Pieces
+from unet_batch.products.export.raster.tiff import compression_tag
 from unet_batch.products.export.view import View
-from unet_batch.products.export.whole import written_whole
+from unet_batch.store.io_errors import written_whole
 from unet_batch.store.units import MICROMETER
 
 _CLASSIC_LIMIT = 2**31

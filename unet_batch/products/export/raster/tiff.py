@@ -15,6 +15,12 @@ from unet_batch.tiling import round_up
 ASCII, SHORT, LONG, RATIONAL, DOUBLE, LONG8 = 2, 3, 4, 5, 12, 16
 _TYPES: dict[int, str] = {SHORT: "<u2", LONG: "<u4", RATIONAL: "<u4", DOUBLE: "<f8", LONG8: "<u8"}
 _PER_VALUE = {RATIONAL: 2}
+_COMPRESSIONS = {"none": 1, "lzw": 5, "deflate": 8, "zstd": 50000}
+
+
+def compression_tag(compression: str) -> int:
+    """Value of the TIFF tag Compression for a setting such as ``deflate:9``."""
+    return _COMPRESSIONS[compression.partition(":")[0]]
 
 
 @dataclass(frozen=True, slots=True)

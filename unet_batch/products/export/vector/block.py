@@ -1,17 +1,23 @@
-"""One block's polygons: those that end in it, finished, and the fragments of those that do not."""
+"""One block's polygons: traced, those that end in it encoded, and the fragments of the others kept."""
 
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.extras import needed
-from unet_batch.products.export.vector.features import Facts, Features, no_features
+from unet_batch.products.export.measure import Measure
+from unet_batch.products.export.vector.features import Facts, Features, no_features, simplified
 from unet_batch.products.export.vector.fragments import Fragments, Frame, cut, no_fragments
-from unet_batch.products.export.vector.regions import OTHER, OUTSIDE, Regions
 from unet_batch.products.export.vector.rings import Ints, Rings
-from unet_batch.products.export.vector.shapes import simplified
-from unet_batch.products.export.vector.trace import trace
+from unet_batch.products.export.vector.sink import Sink
+from unet_batch.products.export.vector.trace import OTHER, OUTSIDE, Regions, Selection, trace
+from unet_batch.products.export.view import View
+from unet_batch.schedule.events import Event
+from unet_batch.store.io_errors import written_whole
+from unet_batch.tiling import BlockGrid, Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +109,46 @@ def _fragments(
     del names
     closed, chains = cut(rings, frame)
     return Fragments(facts.take(chosen), local, closed, chains, {k: v.copy() for k, v in sides.items()})
+
+
+FOLDER = "blocks"
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonsWork:
+    """Traces a block of one channel. ``grid`` has the axes selection, y, x."""
+
+    view: View
+    grid: BlockGrid
+    selections: tuple[Selection, ...]
+    tracing: Tracing
+    measure: Measure
+    sink: Sink
+    folder: Path
+
+    def __call__(self, number: int) -> Event:
+        """Do block ``number``."""
+        times = [time.perf_counter()]
+        block = self.grid.at(number)
+        box = Box(block.box.start[1:], block.box.stop[1:])
+        selection = self.selections[block.index[0]]
+        regions = Regions.read(self.view, selection, box, everything=self.tracing.tolerance > 0)
+        times.append(time.perf_counter())
+        features, fragments = self.tracing(regions, self.measure.rows(box.start[0], box.stop[0]))
+        times.append(time.perf_counter())
+        with written_whole(features_path(self.folder, number)) as file:
+            file.write(self.sink.encode(features))
+        fragments.save(fragments_path(self.folder, number))
+        times.append(time.perf_counter())
+        stages = zip(("read", "trace", "write"), times[:-1], times[1:], strict=True)
+        return Event(number, "done", stages={name: end - begin for name, begin, end in stages})
+
+
+def features_path(folder: Path, number: int) -> Path:
+    """Where the finished features of a block are."""
+    return folder / FOLDER / f"{number}.features"
+
+
+def fragments_path(folder: Path, number: int) -> Path:
+    """Where the fragments of a block are."""
+    return folder / FOLDER / f"{number}.fragments"

@@ -13,11 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.products.export.vector.edge import along_the_edge
 from unet_batch.products.export.vector.features import Facts, no_facts
 from unet_batch.products.export.vector.rings import Ints, Rings, joined, ragged
-from unet_batch.products.export.vector.trace import EAST, SOUTH, WEST, Around
-from unet_batch.products.export.whole import written_whole
+from unet_batch.products.export.vector.trace import EAST, NORTH, SOUTH, WEST, Around
+from unet_batch.store.io_errors import written_whole
+
+
+def along_the_edge(rings: Rings, shape: tuple[int, int]) -> Ints:
+    """(N,) heading of the stretch after each vertex where it runs along the block's edge, else -1."""
+    (height, width), (x, y), (nx, ny) = shape, rings.xy.T, rings.xy[rings.after].T
+    heading = np.full(len(x), -1, np.int64)
+    heading[(y == 0) & (ny == 0) & (nx > x)] = EAST
+    heading[(x == width) & (nx == width) & (ny > y)] = SOUTH
+    heading[(y == height) & (ny == height) & (nx < x)] = WEST
+    heading[(x == 0) & (nx == 0) & (ny < y)] = NORTH
+    return heading
+
 
 SIDES = ("top", "bottom", "left", "right")
 

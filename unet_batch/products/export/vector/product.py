@@ -10,18 +10,22 @@ from typing import Literal
 from unet_batch.engine.passes import BlockPass
 from unet_batch.errors import InputError
 from unet_batch.products.export.config import ExportConfig
-from unet_batch.products.export.measure import Measure
+from unet_batch.products.export.measure import LONGITUDE_LATITUDE, Measure, Place
 from unet_batch.products.export.product import Count, Joined
-from unet_batch.products.export.vector.block import Tracing
+from unet_batch.products.export.vector.block import (
+    FOLDER,
+    PolygonsWork,
+    Tracing,
+    features_path,
+    fragments_path,
+)
 from unet_batch.products.export.vector.fragments import Fragments
 from unet_batch.products.export.vector.geojson import GeoJson
 from unet_batch.products.export.vector.objects import ObjectTable
-from unet_batch.products.export.vector.place import LONGITUDE_LATITUDE, Place
-from unet_batch.products.export.vector.regions import OTHER, Selection
 from unet_batch.products.export.vector.sink import Legend, Sink
 from unet_batch.products.export.vector.stitch import stitched
 from unet_batch.products.export.vector.tables import ArrowPieces, GeoPackage, GeoParquet
-from unet_batch.products.export.vector.work import FOLDER, PolygonsWork, features_path, fragments_path
+from unet_batch.products.export.vector.trace import OTHER, Selection
 from unet_batch.products.export.view import View
 from unet_batch.products.sources import image_beside, level_of
 from unet_batch.store.origin import not_given

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.extras import needed
-from unet_batch.products.export.measure import Measure
+from unet_batch.products.export.measure import Measure, Place
 from unet_batch.products.export.vector.features import Features
 from unet_batch.products.export.vector.objects import ObjectTable
-from unet_batch.products.export.vector.place import Place
 
 
 class Sink(Protocol):
