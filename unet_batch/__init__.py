@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from unet_batch.ingestion.annotations.config import AnnotationsConfig as AnnotationsConfig
     from unet_batch.ingestion.annotations.run import ingest_annotations as ingest_annotations
     from unet_batch.ingestion.config import IngestConfig as IngestConfig
+    from unet_batch.ingestion.labels.config import LabelsConfig as LabelsConfig
+    from unet_batch.ingestion.labels.run import ingest_labels as ingest_labels
     from unet_batch.ingestion.mosaic.config import MosaicConfig as MosaicConfig
     from unet_batch.ingestion.mosaic.run import ingest_mosaic as ingest_mosaic
     from unet_batch.ingestion.run import ingest as ingest
@@ -42,6 +44,7 @@ _HOMES = {
     "AnnotationsConfig": "unet_batch.ingestion.annotations.config",
     "ExportConfig": "unet_batch.products.export.config",
     "IngestConfig": "unet_batch.ingestion.config",
+    "LabelsConfig": "unet_batch.ingestion.labels.config",
     "ModelSpec": "unet_batch.models.spec",
     "MosaicConfig": "unet_batch.ingestion.mosaic.config",
     "ObjectsConfig": "unet_batch.products.objects.config",
@@ -57,6 +60,7 @@ _HOMES = {
     "export": "unet_batch.products.export.run",
     "ingest": "unet_batch.ingestion.run",
     "ingest_annotations": "unet_batch.ingestion.annotations.run",
+    "ingest_labels": "unet_batch.ingestion.labels.run",
     "ingest_mosaic": "unet_batch.ingestion.mosaic.run",
     "load_checkpoint": "unet_batch.models.checkpoint",
     "objects": "unet_batch.products.objects.run",

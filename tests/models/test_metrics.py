@@ -20,9 +20,10 @@ def test_scores_by_hand():
     assert found.mean_iou == pytest.approx((6 / 9 + 3 / 6) / 2)
 
 
-def test_a_class_that_is_only_predicted_scores_zero():
+def test_a_class_that_the_truth_lacks_is_in_no_mean():
     found = scores(np.array([[4, 1], [0, 0]]))
-    assert (found.dice[1], found.iou[1], found.precision[1], found.recall[1]) == (0, 0, 0, None)
+    assert (found.dice[1], found.iou[1], found.precision[1], found.recall[1]) == (None, None, 0, None)
+    assert found.mean_dice == pytest.approx(8 / 9)
 
 
 def test_nothing_to_score():

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -126,6 +127,24 @@ def test_perfect_masks_and_absent_classes(tmp_path):
     told = json.loads(json.dumps(result.to_json()))
     assert told["classes"]["cell"]["dice"] == 1.0
     assert told["classes"]["border"]["dice"] is None
+    assert told["missing"] == ["border"]
+
+
+def test_a_truth_of_one_class_gives_no_mean(tmp_path):
+    truth = np.where(labels((20, 20), 2, 9) > 0, 255, 0).astype("uint8")  # 255 was meant as "cell"
+    found = np.zeros((1, 20, 20), "uint8")
+    found[0, :3] = 1
+    result = evaluate(store_masks(tmp_path / "m", found), store_truth(tmp_path / "t", truth))
+    assert (result.mean_dice, result.mean_iou, result.missing) == (None, None, ("cell", "border"))
+    assert result.classes["cell"].dice is None
+    assert result.classes["background"].dice < 1
+
+
+def test_a_truth_of_bool_is_one_of_0_and_1(tmp_path):
+    truth = labels((20, 20), 2, 9)
+    masks = store_masks(tmp_path / "m", truth[None])
+    zarr.save_array(tmp_path / "t", truth > 0)
+    assert evaluate(masks, tmp_path / "t").mean_dice == 1.0
 
 
 def test_the_value_to_ignore_is_the_callers(tmp_path):

@@ -270,3 +270,17 @@ def test_percentiles_of_a_huge_image_come_from_its_pyramid(tmp_path, monkeypatch
     image = Image.open(tmp_path / "a.zarr")
     expected = np.percentile(image.at_level(2).read(Box.of_shape((16, 16))), [1, 99])
     np.testing.assert_array_equal(image.percentiles([1, 99])[0], expected)
+
+
+def test_bool_pixels_are_0_and_1(tmp_path):
+    pixels = np.random.default_rng(0).random((40, 50)) > 0.5
+    zarr.create_array(tmp_path / "image", data=pixels, chunks=(16, 16))
+    image = Image.open(tmp_path / "image")
+    assert image.dtype == np.uint8
+    for read in (
+        image.read(Box((3, 5), (37, 41))),
+        image.read_cached(Box((3, 5), (37, 41)), ChunkCache(1 << 20))[0],
+    ):
+        assert read.dtype == np.uint8
+        assert (read[0] == pixels[3:37, 5:41]).all()
+    assert image.percentiles([1, 99]).tolist() == [[0, 1]]

@@ -1,10 +1,14 @@
 """``unet-batch evaluate``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from unet_batch.cli import options
+
+if TYPE_CHECKING:
+    from unet_batch.products.evaluate import Evaluation
 
 
 @click.command()
@@ -27,6 +31,21 @@ def command(out: Path, truth: Path, ignore: int | None, as_json: bool) -> None:
     click.echo(f"{'mean':<20} {_score(found.mean_dice)} {_score(found.mean_iou)}")
     click.echo(f"accuracy {_score(found.accuracy).strip()} over {found.pixels:,} pixels", nl=False)
     click.echo(f"; {found.ignored:,} left out by the truth, {found.unpredicted:,} without a prediction")
+    if found.missing:
+        click.echo(_missing(found))
+
+
+def _missing(found: "Evaluation") -> str:
+    open_pixels = (
+        f"; {found.ignored:,} pixels hold the value that is left out: if that is a class, "
+        "make labels of it with `unet-batch ingest labels TRUTH NEW.zarr --map '255=1'`"
+        if found.ignored
+        else ""
+    )
+    return (
+        f"the truth has no pixel of {', '.join(found.missing)}: nothing tells how well it is found, and it "
+        f"is in no mean{open_pixels}"
+    )
 
 
 def _score(value: float | None) -> str:

@@ -8,6 +8,7 @@ FILE = "file"
 MODULES = {
     FILE: ("ingest_file", "One image file; `ingest SOURCE OUT` is short for it."),
     "mosaic": ("ingest_mosaic", "Scenes, or fields of a stage scan, become one image."),
+    "labels": ("ingest_labels", "Masks of 0 and 255, or of colours, become labels."),
     "annotations": ("ingest_annotations", "Drawn annotations become labels on the grid of an image."),
 }
 

@@ -12,6 +12,7 @@ KINDS = {
     "cluster": "unet_batch.cluster.slurm.config.SlurmConfig",
     "export": "unet_batch.products.export.config.ExportConfig",
     "ingest": "unet_batch.ingestion.config.IngestConfig",
+    "labels": "unet_batch.ingestion.labels.config.LabelsConfig",
     "model": "unet_batch.models.spec.ModelSpec",
     "mosaic": "unet_batch.ingestion.mosaic.config.MosaicConfig",
     "objects": "unet_batch.products.objects.config.ObjectsConfig",

@@ -12,7 +12,7 @@ Counts = NDArray[np.int64]
 class Scores:
     """Scores per class in class order; None where the class gives nothing to divide by.
 
-    A class that is in neither truth nor prediction has no Dice or IoU and is left out of the means.
+    A class without a pixel in the truth has no Dice or IoU and is left out of the means.
     """
 
     dice: tuple[float | None, ...]
@@ -51,8 +51,9 @@ def scores(counts: Counts) -> Scores:
     """Scores of a confusion matrix, truth along rows."""
     hit = np.diagonal(counts)
     true, found = counts.sum(axis=1), counts.sum(axis=0)
-    dice = _ratios(2 * hit, true + found)
-    iou = _ratios(hit, true + found - hit)
+    there = true > 0
+    dice = _ratios(2 * hit, (true + found) * there)
+    iou = _ratios(hit, (true + found - hit) * there)
     return Scores(
         dice=dice,
         iou=iou,

@@ -21,7 +21,10 @@ _PIECE = 2**22
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """Scores of one class, None where there is nothing to divide by; ``pixels`` of it in the truth."""
+    """Scores of one class, None where there is nothing to divide by; ``pixels`` of it in the truth.
+
+    A class without a pixel in the truth has no Dice or IoU.
+    """
 
     dice: float | None
     iou: float | None
@@ -40,6 +43,8 @@ class Evaluation:
         pixels: labels compared (of a multilabel store, over all channels).
         ignored: labels that the truth leaves open.
         unpredicted: labels that the truth has and the masks have not; in no score.
+        missing: classes without a pixel in the truth; they are in no mean. Where the truth has a single one
+            of several exclusive classes there is nothing to tell apart, and there are no means.
     """
 
     classes: dict[str, ClassScores]
@@ -50,6 +55,7 @@ class Evaluation:
     pixels: int
     ignored: int
     unpredicted: int
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The evaluation as plain values."""
@@ -61,6 +67,7 @@ class Evaluation:
             "pixels": self.pixels,
             "ignored": self.ignored,
             "unpredicted": self.unpredicted,
+            "missing": list(self.missing),
             "confusion": [matrix.tolist() for matrix in self.counts],
         }
 
@@ -176,21 +183,25 @@ def _pieces(masks: Masks, roi: Box | None) -> Iterator[Box]:
 
 def _evaluation(names: tuple[str, ...], tally: _Tally) -> Evaluation:
     found = [scores(matrix) for matrix in tally.counts]
-    if len(found) == 1 and len(tally.counts[0]) == len(names):
+    exclusive = len(found) == 1 and len(tally.counts[0]) == len(names)
+    if exclusive:
         by_class = [_of_class(found[0], tally.counts[0], i) for i in range(len(names))]
     else:
         by_class = [_of_class(one, matrix, 1) for one, matrix in zip(found, tally.counts, strict=True)]
+    missing = tuple(name for name, one in zip(names, by_class, strict=True) if not one.pixels)
+    judged = [] if exclusive and len(names) - len(missing) < min(2, len(names)) else by_class
     total = int(sum(matrix.sum() for matrix in tally.counts))
     hits = int(sum(np.trace(matrix) for matrix in tally.counts))
     return Evaluation(
         classes=dict(zip(names, by_class, strict=True)),
-        mean_dice=_mean([one.dice for one in by_class]),
-        mean_iou=_mean([one.iou for one in by_class]),
+        mean_dice=_mean([one.dice for one in judged]),
+        mean_iou=_mean([one.iou for one in judged]),
         accuracy=hits / total if total else None,
         counts=tuple(tally.counts),
         pixels=total,
         ignored=tally.ignored,
         unpredicted=tally.unpredicted,
+        missing=missing,
     )
 
 

@@ -33,7 +33,10 @@ SCRATCH = ".partial"
 
 @dataclass(slots=True)
 class Array:
-    """An open array. Safe to use from threads; pickles as its location and is opened anew."""
+    """An open array. Safe to use from threads; pickles as its location and is opened anew.
+
+    An array of bool is one of uint8, 0 and 1, for whoever reads it.
+    """
 
     location: Location
     inner: str
@@ -51,7 +54,8 @@ class Array:
 
     def __post_init__(self) -> None:
         self.shape = self.zarray.shape
-        self.dtype = self.zarray.dtype.newbyteorder("=")
+        stored = self.zarray.dtype.newbyteorder("=")
+        self.dtype = np.dtype(np.uint8) if stored.kind == "b" else stored
         self.chunk = self.zarray.chunks
         self.shard = self.zarray.shards or self.zarray.chunks
         self.chunks = BlockGrid(self.shape, self.chunk)

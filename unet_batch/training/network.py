@@ -30,6 +30,11 @@ def spec_of(config: NetworkConfig) -> ModelSpec:
     return read_spec(config.start)
 
 
+def known_classes(config: NetworkConfig) -> tuple[str, ...]:
+    """The classes that the checkpoint it starts from knows; none of a new network."""
+    return () if config.start is None else read_spec(config.start).classes
+
+
 def starting_network(config: NetworkConfig, spec: ModelSpec, seed: int) -> StartingNetwork:
     """The network of ``spec`` with its first weights.
 

@@ -11,6 +11,7 @@ from unet_batch.models.device import resolve_precision, set_tf32
 from unet_batch.models.layers import channels_last
 from unet_batch.models.spec import ModelSpec
 from unet_batch.training.config import OptimiserConfig, RunConfig, TrainConfig, ValidationConfig
+from unet_batch.training.data.presence import remarks, require_labelled
 from unet_batch.training.data.sources import Sources, open_sources
 from unet_batch.training.distributed import Ranks
 from unet_batch.training.ema import EMA
@@ -18,7 +19,7 @@ from unet_batch.training.evaluator import Evaluator
 from unet_batch.training.files import RunFolder
 from unet_batch.training.hooks import Hooks, Progress
 from unet_batch.training.losses.weighted_loss import WeightedLoss, make_loss
-from unet_batch.training.network import spec_of, starting_network
+from unet_batch.training.network import known_classes, spec_of, starting_network
 from unet_batch.training.norm import convert_sync_batchnorm
 from unet_batch.training.optimiser import LRScheduler, make_optimiser
 from unet_batch.training.region_predictor import RegionPredictor
@@ -91,6 +92,8 @@ def make_trainer(config: TrainConfig, ranks: Ranks, folder: RunFolder, hooks: Ho
     saved = ranks.in_turn(lambda: _saved_state(folder, spec, config.model_dump(mode="json")))
     wanted = spec if saved is None else saved.spec
     sources = ranks.in_turn(lambda: open_sources(config.data, wanted, folder.index))
+    if saved is None:
+        require_labelled(sources, known_classes(config.model))
     begun = starting_network(config.model, sources.spec, run.seed)
     loss = make_loss(config.objective, sources.spec)
     step = _step(run, config.optimiser, loss, ranks, sources.spec, begun.network)
@@ -108,6 +111,8 @@ def make_trainer(config: TrainConfig, ranks: Ranks, folder: RunFolder, hooks: Ho
         state=TrainState() if saved is None else saved.state,
     )
     trainer.tell(begun.note if saved is None else f"going on after step {saved.state.step}")
+    for remark in remarks(sources):
+        trainer.tell(remark)
     return trainer
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import unet_batch
-from tests.training.run.worlds import NETWORK, Watch, config_of
+from tests.training.run.worlds import NETWORK, Watch, config_of, values_of
 from unet_batch.errors import (
     CheckpointError,
     ConfigError,
@@ -190,7 +190,8 @@ def test_fine_tuning_loads_what_fits_and_names_the_rest(story, world, tmp_path):
     watch = Watch()
     spec = {**NETWORK, "classes": ["ground", "disc", "rim"]}
     start = {"spec": spec, "from": str(story[0] / "best.safetensors")}
-    config = config_of(world, tmp_path, model=start, run={"steps": 1})
+    rims = {**values_of(world, tmp_path)["data"]["sources"][0], "remap": {1: 2}}
+    config = config_of(world, tmp_path, model=start, data={"sources": [rims]}, run={"steps": 1})
     unet_batch.train(config, hooks=watch.hooks)
     note = watch.messages[0]
     assert "tensors loaded; begun anew: head.weight [3, 4, 1, 1], there [2, 4, 1, 1], head.bias [3]" in note

@@ -98,9 +98,7 @@ class ClassNumbers:
 
     def looked_up(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Class numbers of stored values, unchecked."""
-        if stored.dtype == np.bool_:
-            stored = stored.view(np.uint8)
-        elif stored.dtype not in (np.uint8, np.uint16):
+        if stored.dtype not in (np.uint8, np.uint16):
             # First to 64 bits: neither limit need fit the type that is stored.
             stored = np.clip(stored.astype(np.int64), -2, _PAST)
         return np.asarray(self.table[stored])

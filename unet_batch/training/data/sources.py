@@ -5,11 +5,11 @@ pixels of the training boxes where their mean and standard deviation are to norm
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,7 @@ class Sources:
     """What there is to learn from, to choose on and to judge on.
 
     ``spec`` is the model's, with the normalisation that was measured; ``occupancy`` tells where in the
-    training regions which classes lie.
+    training regions which classes lie; ``found`` are the pixels of every class, and with any label, by part.
     """
 
     spec: ModelSpec
@@ -121,11 +121,16 @@ class Sources:
     validation: tuple[Region, ...]
     test: tuple[Region, ...]
     occupancy: Occupancy
+    found: Mapping[Part, NDArray[np.int64]]
 
     @property
     def counts(self) -> dict[str, int]:
         """Pixels of each class (multilabel: of each channel's 1) in the training regions."""
-        return dict(zip(self.form.names, self.occupancy.totals, strict=True))
+        return self.counts_of("train")
+
+    def counts_of(self, part: Part) -> dict[str, int]:
+        """Pixels of each class in the regions of ``part``."""
+        return {name: int(n) for name, n in zip(self.form.names, self.found[part], strict=False)}
 
 
 def open_sources(
@@ -148,15 +153,21 @@ def open_sources(
     opener = Opener(config, spec, ChunkCache(config.cache_mb * 2**20))
     stores = [opener.open(source) for source in config.sources]
     numbers = count()
-    train, validation, test = (
-        tuple(Region(one, box, next(numbers)) for one, box in _boxes(config, stores, part))
-        for part in ("train", "validation", "test")
-    )
-    cells = count_regions([*train, *validation, *test], spec.dims, folder, progress)
+    regions: dict[Part, tuple[Region, ...]] = {
+        part: tuple(Region(one, box, next(numbers)) for one, box in _boxes(config, stores, part))
+        for part in get_args(Part)
+    }
+    train = regions["train"]
+    cells = count_regions([one for part in regions.values() for one in part], spec.dims, folder, progress)
     if config.measure and spec.normalisation == "none":
         spec = measure_normalisation(spec, train)
     occupancy = Occupancy.of(cells[: len(train)], [region.stores.repeat for region in train])
-    return Sources(spec, LabelForm.of(spec), train, validation, test, occupancy)
+    counted = iter(cells)
+    found = {
+        part: sum((next(counted).counts.sum(axis=0) for _ in own), np.zeros(len(spec.classes) + 1, np.int64))
+        for part, own in regions.items()
+    }
+    return Sources(spec, LabelForm.of(spec), **regions, occupancy=occupancy, found=found)
 
 
 def _boxes(config: DataConfig, stores: list[Stores], part: str) -> Iterator[tuple[Stores, Box]]:
