@@ -13,14 +13,14 @@ from unet_batch.training.hooks import Progress
 EVERY = {"config", "set", "scheduler", "workers", "overwrite", "quiet", "q", "json-lines", "json"}
 # Options for which a verb's settings have no key.
 LACKING = {
-    "predict": {"overwrite"},
-    "predict-many": {"overwrite"},
+    "predict": set(),
+    "predict-many": set(),
     "ingest file": {"scheduler"},
-    "ingest mosaic": {"overwrite"},
+    "ingest mosaic": set(),
     "ingest annotations": {"scheduler"},
     "export": set(),
-    "objects": {"overwrite"},
-    "stats": {"overwrite"},
+    "objects": set(),
+    "stats": set(),
 }
 
 

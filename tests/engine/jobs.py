@@ -10,10 +10,10 @@ import numpy as np
 
 from unet_batch.config import Config
 from unet_batch.engine.config import ExecutionConfig
+from unet_batch.engine.partial_folder import PartialFolder
 from unet_batch.engine.parts import Parts
 from unet_batch.engine.passes import BlockPass
 from unet_batch.engine.progress import Hooks
-from unet_batch.engine.target import PartialFolder
 from unet_batch.engine.worker_pool import Workers
 from unet_batch.schedule.events import Event
 from unet_batch.tiling import BlockGrid
@@ -57,7 +57,7 @@ class SquaresJob:
 
     out: Path
     power: int = 2
-    overwrite: bool | None = None
+    overwrite: bool = False
     workers_wanted: Workers = field(default_factory=lambda: Workers(ExecutionConfig()))
     failing: frozenset[int] = frozenset()
     twice: bool = False

@@ -140,7 +140,7 @@ def test_an_output_that_comes_meanwhile_is_kept(job):
 
 def test_what_a_kill_between_publishing_and_cleaning_left_does_not_refuse(job, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("unet_batch.engine.target.PartialFolder.discard", lambda _: None)
+        patch.setattr("unet_batch.engine.partial_folder.PartialFolder.discard", lambda _: None)
         run_job(job)
     assert beside(job) == {"out.npy.partial"}
     tried, messages = job.computed(), []
@@ -152,7 +152,7 @@ def test_what_a_kill_between_publishing_and_cleaning_left_does_not_refuse(job, m
 
 def test_and_another_plan_then_meets_the_output_alone(job, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("unet_batch.engine.target.PartialFolder.discard", lambda _: None)
+        patch.setattr("unet_batch.engine.partial_folder.PartialFolder.discard", lambda _: None)
         run_job(job)
     with pytest.raises(OutputError, match="exists already"):
         run_job(SquaresJob(job.out, power=3))

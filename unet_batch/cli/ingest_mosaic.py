@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("scenes", nargs=-1)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--index", type=click.Path(path_type=Path), help="CSV, GeoJSON or GDAL tile index of scenes.")
-@block_verb("mosaic", without=("overwrite",), retry=True)
+@block_verb("mosaic", retry=True)
 def command(scenes: tuple[str, ...], out: Path, index: Path | None, blocks: BlockCall) -> int:
     """Merge SCENES (rasters, a folder of them, or fields of a stage scan) into the OME-Zarr image OUT.
 

@@ -14,7 +14,7 @@ from unet_batch.cli.exit_codes import ExitCode
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option("--image", type=click.Path(path_type=Path), help="Measure mean intensities of this image.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Store of the object number of each pixel.")
-@block_verb("objects", without=("overwrite",))
+@block_verb("objects")
 def command(masks: Path, table: Path, image: Path | None, labels: Path | None, blocks: BlockCall) -> int:
     """Find the connected objects of the mask store MASKS and write the Parquet TABLE; run again to go on.
 

@@ -15,7 +15,7 @@ from unet_batch.cli.status import show
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--model", "models", multiple=True, required=True, help="Checkpoint; several are averaged.")
 @options.axes
-@block_verb("predict", without=("overwrite",), retry=True)
+@block_verb("predict", retry=True)
 def command(image: Path, out: Path, models: tuple[str, ...], axes: str | None, blocks: BlockCall) -> int:
     """Segment the Zarr IMAGE into the mask store OUT; run again to resume.
 

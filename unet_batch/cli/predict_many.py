@@ -23,7 +23,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--model", "models", multiple=True, required=True, help="Checkpoint; several are averaged.")
 @options.axes
-@block_verb("predict", without=("overwrite",), retry=True)
+@block_verb("predict", retry=True)
 def command(
     images: tuple[Path, ...], out_dir: Path, models: tuple[str, ...], axes: str | None, blocks: BlockCall
 ) -> int:

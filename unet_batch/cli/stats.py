@@ -20,7 +20,7 @@ _SHOWN = 50  # rows
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option("--zones", type=click.Path(path_type=Path), help="Polygons; a row per zone and class.")
 @click.option("--reference", type=click.Path(path_type=Path), help="Zarr of true labels to compare with.")
-@block_verb("stats", without=("overwrite",))
+@block_verb("stats")
 def command(masks: Path, table: Path, zones: Path | None, reference: Path | None, blocks: BlockCall) -> int:
     """Write the areas of the classes of the mask store MASKS, in true units, to TABLE (.csv or .parquet).
 

@@ -9,7 +9,7 @@ from unet_batch.config import Config
 
 
 class ExecutionConfig(Config):
-    """Where the blocks of a run are done; none of it changes what is written.
+    """Where the blocks of a run are done, and what becomes of an older output. None of it changes a byte.
 
     Attributes:
         workers: worker processes; 0 runs the plain serial loop in this process.
@@ -19,6 +19,8 @@ class ExecutionConfig(Config):
         scheduler: address or scheduler file of a running Dask cluster.
         scheduler_seconds: how long a scheduler may take to answer.
         packet_seconds: work that one Dask task holds.
+        overwrite: begin an output anew that is there, or was begun with other settings. What this program
+            did not make is never removed.
         dashboard: address of Dask's dashboard for workers started here, for example ``127.0.0.1:8787``. Every
             user of this machine can read it. None for none.
     """
@@ -30,3 +32,4 @@ class ExecutionConfig(Config):
     scheduler_seconds: float = Field(default=20.0, gt=0)
     packet_seconds: float = Field(default=10.0, gt=0)
     dashboard: str | None = None
+    overwrite: bool = False

@@ -44,7 +44,7 @@ from unet_batch.engine.progress import Hooks, Reporter
 from unet_batch.engine.store_status import failures_of, state_counts
 from unet_batch.engine.target import Facts, Target, lock_of, refuse_records, remove_bare
 from unet_batch.engine.worker_pool import WorkerPool, Workers
-from unet_batch.errors import DamageError, FormatError, UnetBatchError
+from unet_batch.errors import DamageError, FormatError, InputError, UnetBatchError
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.lock import OutputLock
@@ -134,8 +134,8 @@ class _JobRun(Generic[PlanT, ResultT]):
             self.target.check()
             stored = self.target.stored_plan()
             with ExitStack() as closing:
-                plan = self.job.plan(stored, partial(self._ask, closing))
-                self._begin(plan, stored)
+                plan, found = self._planned(stored, partial(self._ask, closing))
+                self._begin(plan, stored, found)
                 facts = self.target.published()
                 whole = facts is not None or self._passes(self.job.passes(plan), closing)
             return self._finished(plan, facts) if whole else None
@@ -143,9 +143,28 @@ class _JobRun(Generic[PlanT, ResultT]):
             self._clear(error)
             raise
 
-    def _begin(self, plan: PlanT, stored: Mapping[str, Any] | None) -> None:
-        """The output is there afterwards, new or as an earlier run left it."""
-        found = [] if stored is None else differences(as_json(plan), stored)
+    def _planned(self, stored: Mapping[str, Any] | None, ask: Ask) -> tuple[PlanT, list[str]]:
+        """The plan, and why an output that was begun with the plan ``stored`` is not gone on with.
+
+        Where it begins anew what is automatic is decided anew, too.
+        """
+        if stored is None:
+            return self.job.plan(None, ask), []
+        if self.target.is_replaced():
+            return self.job.plan(None, ask), ["it is finished"]
+        try:
+            plan = self.job.plan(stored, ask)
+        except InputError:  # what was decided for another network, say, need not suit this one
+            if not self.target.may_begin_anew():
+                raise
+            return self.job.plan(None, ask), ["it was begun with settings that do not suit"]
+        found = differences(as_json(plan), stored)
+        if found and self.target.may_begin_anew():
+            plan = self.job.plan(None, ask)
+        return plan, found
+
+    def _begin(self, plan: PlanT, stored: Mapping[str, Any] | None, found: list[str]) -> None:
+        """The output is there afterwards, new or as an earlier run left it; ``found`` says why not."""
         if stored is not None and not found:
             self.resumed = True
             self.target.reopen()

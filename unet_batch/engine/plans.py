@@ -1,7 +1,7 @@
 """Plans: whether what an earlier run began is what is asked for now. One rule for every verb.
 
-The same plan goes on. Another plan is refused with what differs; where the caller asked to overwrite, and the
-output keeps its unfinished parts apart, it begins anew. Nothing is deleted without being asked for.
+The same plan goes on. Another plan is refused with what differs; where the caller asked to overwrite, the
+output begins anew. Nothing is deleted without being asked for, and nothing that this program did not make.
 """
 
 import json

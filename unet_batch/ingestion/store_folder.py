@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unet_batch.engine.target import PartialFolder
+from unet_batch.engine.partial_folder import PartialFolder
 from unet_batch.errors import OutputError, StoreBusyError
 from unet_batch.formats.opening import is_zarr
 from unet_batch.store.io_errors import writing
@@ -16,7 +16,7 @@ class StoreFolder(PartialFolder):
     def check(self) -> None:
         """Refuse a place that may not be written, unless a killed run has published its output there."""
         if self.published() is None:
-            refuse_existing(self.out, overwrite=bool(self.overwrite))
+            refuse_existing(self.out, overwrite=self.overwrite)
         PartialFolder.check(self)
 
 

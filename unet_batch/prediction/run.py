@@ -69,7 +69,8 @@ def predict(
     request = Request.open(str(image), models, config or PredictConfig(), axes)
     for line in _remarks(request):
         Reporter(hooks).notify(line)
-    return run_job(PredictJob(request, MaskStore(str(out)), axes, retry_failed), hooks)
+    store = MaskStore(str(out), request.config.overwrite)
+    return run_job(PredictJob(request, store, axes, retry_failed), hooks)
 
 
 class MaskStore(InPlaceStore):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from unet_batch.store.arrays import Location
 from unet_batch.store.io_errors import is_local, reading_metadata, writing
 
 _OCCUPIED = ("zarr.json", ".zgroup", ".zarray")
-# What a creation that was killed leaves: levels, layers, the ledger's lock, files not yet renamed.
-_UNFINISHED = re.compile(r"\d+|probabilities|confidence|ledger|count|spatial_ref|.*\.partial")
+# What a store holds beside its zarr.json, or a creation that was killed leaves: levels, layers, the ledger's
+# lock, files not yet renamed.
+_OWN = re.compile(r"\d+|probabilities|confidence|ledger|count|spatial_ref|.*\.partial")
+_EMPTYING = Path("ledger") / "emptying.json"
 
 
 def read_node(location: Location, where: str) -> tuple[str, dict[str, Any]]:
@@ -71,7 +74,7 @@ def refuse_occupied(path: str) -> None:
             raise OutputError(f"{path}: a file is in the way; remove it or choose another output")
         if any((folder / name).exists() for name in _OCCUPIED):
             raise OutputError(f"{path}: exists already; choose another output or remove it")
-        if folder.is_dir() and not all(_UNFINISHED.fullmatch(entry.name) for entry in folder.iterdir()):
+        if folder.is_dir() and not all(_OWN.fullmatch(entry.name) for entry in folder.iterdir()):
             raise OutputError(f"{path}: a folder with other things in it; choose another output")
         if holds_results(folder):
             raise OutputError(
@@ -80,8 +83,47 @@ def refuse_occupied(path: str) -> None:
             )
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Raise OutputError where a store that is to be made anew holds what this program did not put there."""
+    for entry in folder.iterdir():
+        if entry.name != "zarr.json" and not _OWN.fullmatch(entry.name):
+            raise OutputError(
+                f"{folder}: holds {entry.name}, which is no part of the store and would be lost; move it "
+                "away, or choose another output"
+            )
+
+
+def is_emptying(folder: Path) -> bool:
+    """Whether a run that was to make the store at ``folder`` anew was killed while it emptied it."""
+    return (folder / _EMPTYING).exists()
+
+
+def empty(folder: Path, plan: Path, keep: Path) -> None:
+    """Remove all that a store holds but ``keep``; what a kill leaves is no store any more.
+
+    Args:
+        folder: the store, whose lock is held.
+        plan: the file, from ``folder`` on, that makes it one; it goes first, and with it what readers find.
+        keep: the lock, likewise.
+    """
+    with writing(str(folder)):
+        if not is_emptying(folder):
+            (folder / plan).rename(folder / _EMPTYING)
+        kept = {folder / keep, folder / keep.parent, folder / _EMPTYING}
+        for entry in (*folder.iterdir(), *(folder / keep.parent).iterdir()):
+            if entry in kept:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        (folder / _EMPTYING).unlink()
+
+
 def holds_results(folder: Path) -> bool:
     """Whether a folder without its own zarr.json has pixels, or a ledger: no creation leaves such."""
+    if is_emptying(folder):
+        return False
     ledger = folder / "ledger"
     if (ledger / "zarr.json").exists() or holds_records(ledger):
         return True

@@ -29,7 +29,7 @@ from unet_batch.ingestion.mosaic.planning import Planned, make_plan
 from unet_batch.schedule.events import Event
 from unet_batch.store.creation import remove
 from unet_batch.store.georef import GeoReference
-from unet_batch.store.group import refuse_occupied
+from unet_batch.store.group import is_emptying, refuse_occupied
 from unet_batch.store.image_writer import ImageWriter
 from unet_batch.store.io_errors import is_local, writing
 from unet_batch.store.ledger import FOLDER, Ledger
@@ -90,7 +90,7 @@ def ingest_mosaic(
         UnetBatchError: scenes or settings that cannot be used, or a store of another mosaic or driver.
     """
     began, config = time.perf_counter(), config or MosaicConfig()
-    store = MosaicStore(str(out))
+    store = MosaicStore(str(out), config.overwrite)
     store.check()
     listed = list_scenes(scenes, index)
     reporter = Reporter(hooks)
@@ -102,6 +102,8 @@ def ingest_mosaic(
 class MosaicStore(InPlaceStore):
     """A mosaic, whose plan is beside its ledger; it is an image for readers once it is finished."""
 
+    plan_file = PLAN_FILE
+
     def check(self) -> None:
         """Refuse a place that holds something else than a mosaic."""
         if not is_local(self.path):
@@ -110,7 +112,7 @@ class MosaicStore(InPlaceStore):
             )
         if not self.folder.absolute().parent.is_dir():
             raise InputError(f"{self.path}: the folder {self.folder.parent} does not exist; create it first")
-        if not (self.folder / PLAN_FILE).is_file():
+        if not (self.folder / PLAN_FILE).is_file() and not is_emptying(self.folder):
             refuse_occupied(self.path)
 
     def stored_plan(self) -> dict[str, Any] | None:

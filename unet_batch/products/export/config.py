@@ -17,7 +17,6 @@ class ExportConfig(ExecutionConfig):
 
     Attributes:
         kind: what to write; ``auto`` takes it from the name of the output.
-        overwrite: replace an output that is there.
         plane: index of the one plane to export by axis, e.g. ``{z: 3}``; OME-TIFF takes all planes.
         layer: of rasters: which layer of the store.
         tile: of rasters: extent of a TIFF tile in pixels.
@@ -40,7 +39,6 @@ class ExportConfig(ExecutionConfig):
     """
 
     kind: Literal["auto"] | Kind = "auto"
-    overwrite: bool = False
     plane: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     layer: Literal["labels", "probabilities", "confidence"] = "labels"
     tile: Annotated[int, Field(ge=64, le=8192, multiple_of=16)] = 512

@@ -13,9 +13,10 @@ from unet_batch.atomic import atomic_write
 from unet_batch.config import Config
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.partial_folder import PartialFolder
 from unet_batch.engine.passes import BlockPass
 from unet_batch.engine.progress import Hooks, Reporter
-from unet_batch.engine.target import Facts, PartialFolder
+from unet_batch.engine.target import Facts
 from unet_batch.engine.worker_pool import Workers, numpy_workers
 from unet_batch.errors import OutputError
 from unet_batch.products.export.config import ExportConfig, Kind, kind_of
@@ -130,12 +131,11 @@ class ExportJob:
         store, digest = Path(self.view.path), hashlib.sha256()
         for file in (store / "zarr.json", store / "ledger" / "zarr.json"):
             digest.update(file.read_bytes() if file.exists() else b"")
-        elsewhere = {*ExecutionConfig.model_fields, "overwrite"}
         return ExportPlan(
             masks=str(store.resolve()),
             state=digest.hexdigest(),
             kind=self.kind,
-            settings=self.config.model_dump(mode="json", exclude=elsewhere),
+            settings=self.config.model_dump(mode="json", exclude={*ExecutionConfig.model_fields}),
             version=unet_batch.__version__,
         )
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.partial_folder import PartialFolder, drop_leftovers
 from unet_batch.engine.parts import Parts
 from unet_batch.engine.passes import BlockPass
 from unet_batch.engine.progress import Hooks, Reporter
-from unet_batch.engine.target import Facts, PartialFolder, drop_leftovers
+from unet_batch.engine.target import Facts
 from unet_batch.engine.worker_pool import Workers, numpy_workers
+from unet_batch.errors import OutputError
 from unet_batch.products.objects.block import FindWork
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.plan import ObjectsPlan, make_plan
@@ -57,8 +59,8 @@ def objects(
 ) -> ObjectsResult:
     """Find the connected objects of every class of ``masks``, or instances where there is a border class.
 
-    The same call goes on where an earlier one ended, and leaves a finished table alone. Objects are numbered
-    in the raster order of their first pixels, whatever the blocks.
+    The same call goes on where an earlier one ended, and leaves a finished table alone unless told to
+    overwrite it. Objects are numbered in the raster order of their first pixels, whatever the blocks.
 
     Args:
         masks: mask store of classes.
@@ -75,16 +77,29 @@ def objects(
     beside = None if image is None else open_beside(image, opened)
     plan = make_plan(opened, beside, settings)
     store = None if labels is None else ObjectStore(Path(labels), plan)
-    job = ObjectsJob(opened, beside, PartialFolder(Path(out), suffix=".parquet"), store, plan, settings)
+    target = ObjectsTable(Path(out), settings.overwrite, ".parquet")
+    job = ObjectsJob(opened, beside, target, store, plan, settings)
     check_name(Path(out), (".parquet",))
-    if (found := job.done_before()) is not None:
+    if not settings.overwrite and (found := job.done_before()) is not None:
         drop_leftovers(job.target)
         Reporter(hooks).notify("nothing to do: the objects are there")
         return found
     job.target.check()
     if store is not None:
-        store.check()
+        store.check(overwrite=settings.overwrite)
     return run_job(job, hooks)
+
+
+class ObjectsTable(PartialFolder):
+    """The table, which grows in ``OUT.partial``."""
+
+    def check(self) -> None:
+        """Refuse a place that is taken; only tables of objects are replaced."""
+        PartialFolder.check(self)
+        if self.out.exists() and self.published() is None and not about(self.out):
+            raise OutputError(
+                f"{self.out}: is no table of objects and is not replaced; choose another output"
+            )
 
 
 @dataclass(slots=True)
@@ -98,7 +113,7 @@ class ObjectsJob:
 
     masks: Masks
     image: Image | None
-    target: PartialFolder
+    target: ObjectsTable
     store: ObjectStore | None
     objects_plan: ObjectsPlan
     config: ObjectsConfig
@@ -121,7 +136,10 @@ class ObjectsJob:
         return self.objects_plan
 
     def create(self, plan: ObjectsPlan) -> None:
-        """Nothing: joining writes the table."""
+        """Joining makes all; an older store of objects goes where that was asked for."""
+        del plan
+        if self.store is not None and self.config.overwrite:
+            self.store.clear()
 
     def workers(self, pixels: int) -> Workers:
         """A process per core, where there is enough to do."""

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.engine.passes import BlockPass
-from unet_batch.errors import InputError, OutputError
+from unet_batch.engine.target import LOCK
+from unet_batch.errors import InputError
 from unet_batch.products.objects.block import WriteWork
 from unet_batch.products.objects.plan import ObjectsPlan
-from unet_batch.store.group import refuse_occupied
+from unet_batch.store.group import empty, is_emptying, refuse_foreign, refuse_occupied
+from unet_batch.store.ledger import FOLDER
+from unet_batch.store.lock import OutputLock
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import MasksLayout
 
@@ -26,35 +29,46 @@ class ObjectStore:
 
     @property
     def begun(self) -> bool:
-        """Whether an earlier call with this plan made the store.
-
-        Raises:
-            OutputError: something else is there.
-        """
+        """Whether an earlier call with this plan made the store."""
         if not (self.path / "zarr.json").exists():
             return False
-        if Masks.open(self.path).attributes.get("plan_hash") != self.plan.hash:
-            raise OutputError(f"{self.path}: exists already; choose another output or remove it")
-        return True
+        return bool(Masks.open(self.path).attributes.get("plan_hash") == self.plan.hash)
 
     @property
     def finished(self) -> bool:
         """Whether it is whole."""
         return self.begun and bool(Masks.open(self.path).attributes.get("finished"))
 
-    def check(self) -> None:
-        """Refuse a place that cannot take the store, before any work."""
+    def check(self, *, overwrite: bool = False) -> None:
+        """Refuse a place that cannot take the store, before any work; ``overwrite`` takes that of objects."""
         if self.plan.planes > 1:
             raise InputError(
                 f"{self.path}: objects of several channels may overlap, but a pixel has one number; "
                 "name one class in `classes`"
             )
+        if overwrite and self._of_objects:
+            refuse_foreign(self.path)
+            return
         if self.begun:
             return
         refuse_occupied(str(self.path))
         in_image = self.path.parent.name == "labels" and self.path.parent.parent.is_dir()
         if not self.path.parent.is_dir() and not in_image:
             raise InputError(f"{self.path}: the folder {self.path.parent} does not exist; create it first")
+
+    def clear(self) -> None:
+        """Remove what is there but for the folder and its lock."""
+        if self._of_objects or is_emptying(self.path):
+            with OutputLock.inside(self.path / FOLDER):
+                empty(self.path, Path("zarr.json"), LOCK)
+
+    @property
+    def _of_objects(self) -> bool:
+        """Whether numbers of objects are there, whatever their plan."""
+        if not (self.path / "zarr.json").exists():
+            return False
+        masks = Masks.open(self.path)
+        return masks.layout.kind == "instances" and "plan_hash" in masks.attributes
 
     def create(self, masks: Masks, attributes: dict[str, Any]) -> None:
         """Make it, with axes, scale and levels of ``masks``, unless it is there."""

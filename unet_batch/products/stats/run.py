@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from unet_batch.engine.job import Ask, run_job
+from unet_batch.engine.partial_folder import PartialFolder
 from unet_batch.engine.parts import Parts
 from unet_batch.engine.passes import BlockPass
 from unet_batch.engine.progress import Hooks, Reporter
-from unet_batch.engine.target import Facts, PartialFolder
+from unet_batch.engine.target import Facts
 from unet_batch.engine.worker_pool import Workers, numpy_workers
-from unet_batch.errors import InputError, MissingError
+from unet_batch.errors import InputError, MissingError, OutputError
 from unet_batch.products.evaluate import open_truth
 from unet_batch.products.outputs import check_name
 from unet_batch.products.scale import Scale
@@ -22,7 +23,7 @@ from unet_batch.products.sources import open_classes
 from unet_batch.products.stats.block import CountWork
 from unet_batch.products.stats.config import StatsConfig
 from unet_batch.products.stats.plan import StatsPlan
-from unet_batch.products.stats.table import Counted, Row, rows, write
+from unet_batch.products.stats.table import Counted, Row, is_table, rows, write
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
@@ -69,7 +70,7 @@ def stats(
     settings, opened, path = config or StatsConfig(), open_classes(masks), Path(out)
     plan = _plan(opened, settings, zones, reference)
     check_name(path, (".csv", ".parquet"))
-    target = PartialFolder(path, suffix=path.suffix)
+    target = StatsTable(path, settings.overwrite, path.suffix)
     target.check()
     counted = None if zones or reference else _from_ledger(opened, plan)
     if counted is not None:
@@ -83,12 +84,24 @@ def stats(
     return run_job(StatsJob(opened, target, plan, settings, work), hooks)
 
 
+class StatsTable(PartialFolder):
+    """The table, which grows in ``OUT.partial``."""
+
+    def check(self) -> None:
+        """Refuse a place that is taken; only tables of statistics are replaced."""
+        PartialFolder.check(self)
+        if self.out.exists() and self.published() is None and not is_table(self.out):
+            raise OutputError(
+                f"{self.out}: is no table of statistics and is not replaced; choose another output"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class StatsJob:
     """The statistics of one mask store, counted block by block; ``work`` counts one."""
 
     masks: Masks
-    target: PartialFolder
+    target: StatsTable
     stats_plan: StatsPlan
     config: StatsConfig
     work: CountWork

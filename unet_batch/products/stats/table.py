@@ -72,6 +72,18 @@ def write(path: Path, found: list[Row]) -> None:
             pa.parquet.write_table(table, file)
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file has the columns of such a table."""
+    try:
+        if path.suffix == ".csv":
+            names = pa.csv.read_csv(path).column_names
+        else:
+            names = pa.parquet.read_schema(path).names
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return {"level", "class", "pixels", "share", "unit"} <= set(names)
+
+
 def _as_text(row: Row) -> Row:
     """Names that a spreadsheet would run as formulas are quoted by an apostrophe, as OWASP advises."""
     return {
