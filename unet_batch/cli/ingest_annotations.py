@@ -1,5 +1,6 @@
 """``unet-batch ingest annotations IMAGE ANNOTATIONS OUT``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 @click.argument("out", type=click.Path(path_type=Path))
 @block_verb("annotations", without=("scheduler",))
 def command(image: str, annotations: Path, out: Path, blocks: BlockCall) -> int:
-    """Paint ANNOTATIONS (GeoJSON, QuPath's too, or GeoPackage) as labels OUT on the grid of IMAGE.
+    """Paint ANNOTATIONS as labels OUT on the grid of IMAGE.
+
+    GeoJSON (QuPath's too), GeoPackage, COCO and labelme JSON and Pascal VOC XML are read.
 
     OUT may be IMAGE/labels/NAME. What nothing covers stays unlabelled, or is the class named by `rest`.
     Run again to resume. Exit codes: 0 done; 2 bad input; 75 stopped early by a signal.
@@ -39,8 +42,24 @@ def _show(summary: "AnnotationsResult") -> None:
         return
     if summary.left_out:
         click.echo(f"note: {summary.left_out} annotations without a class were left out", err=True)
+    for note in _notes(summary):
+        click.echo(f"note: {note}", err=True)
     for number, name in enumerate(summary.classes):
         pixels = options.count_of(summary.pixels[name])
         click.echo(f"{number:4d}  {name}: {summary.annotations[name]} annotations, {pixels} px")
     unlabelled = f"{options.count_of(summary.unlabelled)} px unlabelled"
     click.echo(f"{summary.output}: {unlabelled}, {options.duration(summary.seconds)}")
+
+
+def _notes(summary: "AnnotationsResult") -> Iterator[str]:
+    """What is probably not meant."""
+    if summary.outside:
+        total = sum(summary.annotations.values())
+        yield f"{summary.outside} of {total} annotations lie outside the image; were they drawn on another?"
+    for name, count in summary.annotations.items():
+        if count and not summary.pixels[name]:
+            yield (
+                f"{name} has {count} annotations and not one pixel: others cover them, or they lie outside. "
+                "Where annotations overlap, the later class lies on top; order them with `classes`, or leave "
+                "a region that covers all out with --set 'rename={REGION: null}'"
+            )

@@ -20,6 +20,8 @@ class AnnotationsConfig(Config):
         property: the property or column that names the class, dotted where nested; null: ``classification``
             (QuPath), ``class`` or ``label``.
         rest: the class of pixels that no annotation covers; null: they stay unlabelled.
+        instances: paint a number of its own for every annotation, 0 where there is none, as ``label_kind:
+            instances`` of a training takes them; classes then only choose what is painted.
         order: what lies on top where annotations overlap: ``classes``, the later class; ``file``, the
             later annotation.
         coordinates: ``pixels`` (column, row from the image's outer corner, as QuPath writes them) or
@@ -43,6 +45,7 @@ class AnnotationsConfig(Config):
     rename: dict[str, str | None] = Field(default_factory=dict)
     property: str | None = None
     rest: str | None = None
+    instances: bool = False
     order: Literal["classes", "file"] = "classes"
     coordinates: Literal["auto", "pixels", "map"] = "auto"
     crs: str | None = None
@@ -60,6 +63,8 @@ class AnnotationsConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.instances and self.rest is not None:
+            raise ValueError("`instances` are 0 where nothing is drawn; leave `rest` out")
         known = self.classes
         if known is not None and len(set(known)) != len(known):
             raise ValueError(f"classes {list(known)} name one twice; give every class its own name")

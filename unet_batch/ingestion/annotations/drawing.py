@@ -58,6 +58,8 @@ class Painted:
         kept = np.flatnonzero((numbers != LEFT_OUT) & ~shapely.is_empty(features.shapes))
         if self.config.order == "classes":
             kept = kept[np.argsort(numbers[kept], kind="stable")]
+        if self.config.instances:
+            numbers[kept] = np.arange(1, len(kept) + 1)
         areas = self._areas(self.place.to_pixels(features.shapes[kept]))
         return Shapes(areas, numbers[kept], features.planes[kept])
 

@@ -20,19 +20,21 @@ class Features:
         names: of their classes; None where they have none.
         planes: (n, 2) place along t and z; -1 where the annotation does not say.
         crs: of the coordinates, as the file says; None where it does not.
+        in_pixels: whether the format has no other coordinates than columns and rows.
     """
 
     shapes: NDArray[np.object_]
     names: NDArray[np.object_]
     planes: NDArray[np.int64]
     crs: str | None
+    in_pixels: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
 
     def chosen(self, which: NDArray[Any]) -> "Features":
         """Some of them, by mask or index."""
-        return Features(self.shapes[which], self.names[which], self.planes[which], self.crs)
+        return Features(self.shapes[which], self.names[which], self.planes[which], self.crs, self.in_pixels)
 
 
 def class_name(properties: Mapping[str, Any], wanted: str | None) -> str | None:

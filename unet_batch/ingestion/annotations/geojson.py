@@ -10,6 +10,7 @@ import shapely
 from shapely.geometry import shape as shape_of
 
 from unet_batch.errors import FormatError, InputError, MissingError, one_line, text_of
+from unet_batch.ingestion.annotations.dialects import dialect_of
 from unet_batch.ingestion.annotations.features import PROPERTIES, Features, class_name
 
 _SHAPES = (
@@ -25,8 +26,10 @@ WORLD = "OGC:CRS84"
 """Longitude and latitude, which GeoJSON has by its standard."""
 
 
-def read_geojson(path: Path, wanted: str | None) -> Features:
+def read_geojson(path: Path, wanted: str | None, image: str = "") -> Features:
     """All annotations of a file; ``wanted`` is the property that names the class.
+
+    JSON of COCO or labelme is read as well; of COCO's images the one named like ``image``.
 
     Raises:
         MissingError: no such file.
@@ -34,6 +37,8 @@ def read_geojson(path: Path, wanted: str | None) -> Features:
         InputError: no annotation names a class.
     """
     document = _parsed(path)
+    if (dialect := dialect_of(document)) is not None:
+        return dialect(document, path, image)
     entries = _entries(document, path)
     shapes = np.empty(len(entries), object)
     names = np.empty(len(entries), object)

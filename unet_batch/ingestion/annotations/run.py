@@ -36,6 +36,7 @@ class AnnotationsResult:
         pixels: of each class.
         unlabelled: pixels that nothing covers.
         left_out: annotations without a class, or renamed to nothing.
+        outside: annotations that lie wholly outside the image.
         seconds: what it took.
         finished: False where the run was ended early; the same call goes on.
     """
@@ -48,6 +49,7 @@ class AnnotationsResult:
     pixels: dict[str, int]
     unlabelled: int
     left_out: int
+    outside: int
     seconds: float
     finished: bool = True
 
@@ -64,7 +66,8 @@ def ingest_annotations(
     *,
     hooks: Hooks = Hooks(),
 ) -> AnnotationsResult:
-    """Labels of classes on the grid of an image, from GeoJSON (also QuPath's) or GeoPackage.
+    """Labels of classes on the grid of an image, from GeoJSON (also QuPath's), GeoPackage, COCO,
+    labelme or Pascal VOC.
 
     Written like masks: 255 (65535 from 251 classes on) where nothing is annotated. ``out`` may be
     IMAGE/labels/NAME. They grow in ``OUT.partial``; the same call goes on where an earlier one ended.
@@ -79,9 +82,10 @@ def ingest_annotations(
     target = StoreFolder(named(out), config.overwrite)
     target.check()
     image = Image.open(image_path)
-    drawing, naming = _opened(source, image, config)
+    drawing, naming, outside = _opened(source, image, config)
     layout = _layout(image, naming, config)
     ground = int(layout.fill) if config.rest is None else naming.classes.index(config.rest)
+    names = layout.names
     painter = Painter(drawing, layout, ground, config.all_touched, config.planes == "all")
     attributes = {"annotations": {"source": source.name, **config.model_dump(mode="json")}}
     job = PaintJob(source, target, painter, config, config.workers, attributes, image.identity())
@@ -92,22 +96,24 @@ def ingest_annotations(
         image=str(image_path),
         source=str(source),
         output=str(out),
-        classes=naming.classes,
-        annotations=naming.counts,
-        pixels=dict(zip(naming.classes, painted.counts, strict=False)),
+        classes=names,
+        annotations={names[0]: sum(naming.counts.values())} if config.instances else naming.counts,
+        pixels=dict(zip(names, painted.counts, strict=False)),
         unlabelled=painted.counts[-1],
         left_out=naming.left_out,
+        outside=outside,
         seconds=time.perf_counter() - began,
         finished=painted.finished,
     )
 
 
-def _opened(source: Path, image: Image, config: AnnotationsConfig) -> tuple["Drawing", Naming]:
+def _opened(source: Path, image: Image, config: AnnotationsConfig) -> tuple["Drawing", Naming, int]:
     for package in ("rasterio", "shapely"):
         require(package, "geo", str(source))
-    from unet_batch.ingestion.annotations.opening import open_annotations  # noqa: PLC0415 - optional packages
+    from unet_batch.ingestion.annotations.opening import open_annotations, outside  # noqa: PLC0415 - optional packages
 
-    return open_annotations(source, image, config)
+    drawing, naming = open_annotations(source, image, config)
+    return drawing, naming, outside(drawing, image)
 
 
 def _layout(image: Image, naming: Naming, config: AnnotationsConfig) -> MasksLayout:
@@ -120,13 +126,13 @@ def _layout(image: Image, naming: Naming, config: AnnotationsConfig) -> MasksLay
         extents["block"] = (config.block or 4096,) * 2
     blocking = Blocking.of(image.path, axes, image.shape, IngestConfig(**extents))
     return MasksLayout(
-        kind="multiclass",
+        kind="instances" if config.instances else "multiclass",
         axes=axes,
         shape=image.shape,
         block=blocking.block,
         chunk=blocking.chunk,
         dims=blocking.dims,
-        names=naming.classes,
+        names=("instances",) if config.instances else naming.classes,
         pixel_size=dict(image.pixel_size),
         unit=image.unit,
         compression=config.compression,
