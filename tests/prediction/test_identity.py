@@ -51,9 +51,17 @@ def cases(draw):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(case=cases())
 def test_serial(networks, case):
+    with tempfile.TemporaryDirectory() as folder:
+        check(Path(folder), networks, case, workers=0)
+
+
+@pytest.mark.soak
+@settings(max_examples=500, deadline=None)
+@given(case=cases())
+def test_serial_at_length(networks, case):
     with tempfile.TemporaryDirectory() as folder:
         check(Path(folder), networks, case, workers=0)
 
