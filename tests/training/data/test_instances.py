@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
@@ -55,6 +56,39 @@ def test_a_border_holds_what_lies_within_the_radius(seed, radius):
     for number in np.unique(ids[ids > 0]):
         near = ndimage.distance_transform_edt(ids == number) <= radius + 1e-9
         assert np.array_equal(classes[ids == number] == 2, near[ids == number])
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 100), st.sampled_from([0.2, 0.3, 0.5]))
+def test_a_core_leaves_a_share_of_the_width_to_the_border(seed, core):
+    ids = blobs((40, 44), seed, count=8, radius=9)
+    rule = InteriorBorder(InstanceClasses(radius=1, core=core), FORM, 65535, 2)
+    classes, thin = (
+        rule(ids[np.newaxis])[0],
+        InteriorBorder(InstanceClasses(), FORM, 65535, 2)(ids[np.newaxis])[0],
+    )
+    for number in np.unique(ids[ids > 0]):
+        depth = ndimage.distance_transform_edt(ids == number)
+        expected = (depth > core * depth.max()) & (thin == 1)
+        assert np.array_equal((classes == 1)[ids == number], expected[ids == number])
+    assert np.array_equal(classes > 0, ids > 0)
+
+
+def test_cores_are_those_of_the_whole_instance_in_every_cell(tmp_path):
+    ids = np.zeros((270, 300), np.uint16)
+    ids[230:268, 240:290] = 5  # across the cells' edges at 256
+    source = write_pair(tmp_path, coordinates(ids.shape), ids, "yx", label_kind="instances")
+    spec = spec_of(("background", "interior", "border"))
+    (region,) = opened(source, spec, instances={"core": 0.4}).train
+    rule = InteriorBorder(InstanceClasses(core=0.4), FORM, 65535, 2)
+    assert np.array_equal(region.read_labels(region.box)[0], rule(ids[np.newaxis])[0])
+
+
+def test_a_core_needs_an_inner_border_and_an_edge():
+    with pytest.raises(ValidationError, match="needs border inner"):
+        InstanceClasses(core=0.3, border="thick")
+    whole = InteriorBorder(InstanceClasses(core=0.3), FORM, 65535, 2)(np.full((1, 9, 9), 4, np.uint16))
+    assert (whole == 1).all()
 
 
 def test_unlabelled_pixels_stay_so_and_make_no_border():

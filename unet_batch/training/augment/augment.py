@@ -19,6 +19,7 @@ from unet_batch.training.augment import intensity
 from unet_batch.training.augment.config import AugmentConfig
 from unet_batch.training.augment.intensity import jittered
 from unet_batch.training.augment.parameters import AugmentParameters, draw_parameters
+from unet_batch.training.augment.restain import Restainer
 from unet_batch.training.augment.warp import Mode, Warp
 from unet_batch.training.batch import Batch, Sample
 
@@ -32,11 +33,16 @@ class Augment:
         """``input_size`` is the network's input per spatial axis; valid networks answer for its centre.
 
         Raises:
-            InputError: stain jitter for images that are not RGB.
+            InputError: stains for images that are not RGB, or for a head that has no background.
         """
         if config.stain is not None and spec.in_channels != 3:
             raise InputError(
                 f"augment.stain: needs 3 channels (RGB), the model has {spec.in_channels}; leave stain out"
+            )
+        if config.restain is not None and (spec.in_channels, spec.dims, spec.head) != (3, 2, "multiclass"):
+            raise InputError(
+                f"augment.restain: needs flat RGB images and a multiclass head, the model has {spec.dims} "
+                f"dimensions, {spec.in_channels} channels and a {spec.head} head; leave restain out"
             )
         margin = spec.receptive_field().margin if spec.padding == "valid" else 0
         self.config, self.spec = config, spec
@@ -58,11 +64,23 @@ class Augment:
             for one, image in zip(drawn, batch.images, strict=True)
         ]
         images = _warped(warps, batch.images, self.input, "bilinear", place)
-        self._stain(images, drawn, batch)
-        images = self._normalised(images, batch)
-        intensity.change(images, drawn, batch.seeds, self._unit(batch))
         labels, weights = self._truth(batch, warps, place)
+        self._restain(images, labels, drawn, batch)
+        self._stain(images, drawn, batch)
+        images = self._normalised(images, drawn, batch)
+        intensity.change(images, drawn, batch.seeds, self._unit(batch))
         return Sample(images, labels, weights)
+
+    def _restain(self, images: Tensor, labels: Tensor, drawn: list[AugmentParameters], batch: Batch) -> None:
+        if self.config.restain is not None and batch.images[0].dtype != np.uint8:
+            raise InputError(
+                f"{batch.where[0]}: holds {batch.images[0].dtype}, other stains need 8-bit images; leave "
+                f"augment.restain out"
+            )
+        for image, label, one in zip(images, labels, drawn, strict=True):
+            if one.restain is not None:
+                generator = torch.Generator(image.device).manual_seed(one.restain)
+                image.copy_(Restainer(generator)(image, (label > 0) & (label < len(self.spec.classes))))
 
     def _stain(self, images: Tensor, drawn: list[AugmentParameters], batch: Batch) -> None:
         if self.config.stain is not None and batch.images[0].dtype != np.uint8:
@@ -74,8 +92,12 @@ class Augment:
             if one.stain is not None:
                 images[i] = jittered(images[i], *one.stain)
 
-    def _normalised(self, images: Tensor, batch: Batch) -> Tensor:
-        affines = batch.affines or (affine_for(self.spec, _no_percentiles),) * len(batch)
+    def _normalised(self, images: Tensor, drawn: list[AugmentParameters], batch: Batch) -> Tensor:
+        affines = list(batch.affines or (affine_for(self.spec, _no_percentiles),) * len(batch))
+        if isinstance(self.spec.normalisation, Percentiles):
+            for i, one in enumerate(drawn):
+                if one.restain is not None:
+                    affines[i] = _of_a_slide(images[i], self.spec, one.restain)
         if len(set(affines)) == 1:
             normal = normalise.apply(images, affines[0])
         else:
@@ -130,6 +152,22 @@ def _on(pixels: _Pixels, device: torch.device) -> Tensor:
 
 def _alone(image_CS: Tensor, affine: Affine) -> Tensor:
     return normalise.apply(image_CS[None], affine)
+
+
+def _of_a_slide(image_CS: Tensor, spec: ModelSpec, seed: int) -> Affine:
+    """What normalises a slide that the restained ``image_CS`` is part of: most have white and dark places."""
+    rng = np.random.default_rng(seed)
+    white, dark = (rng.random(), rng.uniform(0.6, 1.0)) if rng.random() < 0.75 else (0.0, 1.0)
+
+    def percentiles(q: Sequence[float]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.percentile(image_CS.flatten(1).cpu().numpy(), q, axis=1).T.astype(
+            "f8"
+        )
+        found[:, 0] *= dark
+        found[:, -1] += white * np.maximum(242 - found[:, -1], 0)
+        return found
+
+    return affine_for(spec, percentiles)
 
 
 def _no_percentiles(q: object) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":

@@ -123,6 +123,28 @@ class Stain(Config):
     range: Pair = (-0.05, 0.05)
 
 
+class Restain(Config):
+    """A labelled 8-bit RGB picture is drawn again as another kind of slide, once in ``probability`` samples.
+
+    Pixels of any class but the first are taken for nuclei. They turn blue (haematoxylin) or brown (DAB), what
+    surrounds them brown, pink (eosin) or pale: bright nuclei on black and dark ones on white alike.
+    """
+
+    probability: Probability = 0.3
+
+
+class Grey(Config):
+    """All channels become one mixture of them, with weights that are drawn."""
+
+    probability: Probability = 0.1
+
+
+class Invert(Config):
+    """Normalised values are mirrored: dark nuclei on white become bright ones on black."""
+
+    probability: Probability = 0.1
+
+
 class Cutout(Config):
     """``count`` boxes, each as long as a share within ``range`` of the input's axes, become the mean."""
 
@@ -151,6 +173,9 @@ class AugmentConfig(Config):
     noise: Noise | None = None
     blur: Blur | None = None
     stain: Stain | None = None
+    restain: Restain | None = None
+    grey: Grey | None = None
+    invert: Invert | None = None
     cutout: Cutout | None = None
     isotropic: bool = False
 

@@ -34,8 +34,12 @@ _NOISE_SEED = 0x9E3779B97F4A7C15
 
 
 def change(x_NCS: Tensor, drawn: Sequence[AugmentParameters], seeds: Sequence[int], unit: float) -> None:
-    """Gamma, contrast and shifts, blur, noise and cutout, as drawn; ``unit`` is one standard deviation."""
+    """All that was drawn for each sample, from grey to cutout; ``unit`` is one standard deviation."""
     for x_CS, one, seed in zip(x_NCS, drawn, seeds, strict=True):
+        if one.grey is not None:
+            x_CS.copy_(torch.tensordot(x_CS.new_tensor(one.grey), x_CS, dims=1).expand_as(x_CS).clone())
+        if one.invert:
+            _mirror(x_CS)
         if one.gamma is not None:
             _gamma(x_CS, one.gamma)
         if one.contrast is not None or one.shift is not None:
@@ -46,6 +50,11 @@ def change(x_NCS: Tensor, drawn: Sequence[AugmentParameters], seeds: Sequence[in
             _noise(x_CS, one.noise * unit, seed)
         if one.cutout:
             _cutout(x_CS, one)
+
+
+def _mirror(x_CS: Tensor) -> None:
+    axes = tuple(range(1, x_CS.ndim))
+    x_CS.neg_().sub_(x_CS.amin(axes, keepdim=True) + x_CS.amax(axes, keepdim=True))
 
 
 def _gamma(x_CS: Tensor, power: float) -> None:

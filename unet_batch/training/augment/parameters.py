@@ -20,6 +20,9 @@ _ROWS = (
     "flip", "turn", "rotation", "scale", "shear", "elastic", "gamma", "brightness", "contrast",
     "channel_shift", "noise", "blur", "stain", "cutout",
 )  # fmt: skip
+# Kinds that came later draw from numbers of their own, so that older runs go on as they began.
+_LATER = ("restain", "grey", "invert")
+_LATER_SEED = 0x5851F42D4C957F2D
 _COLUMNS = 8
 
 
@@ -42,6 +45,9 @@ class AugmentParameters:
         noise: in standard deviations.
         blur: sigma in pixels.
         stain: factor and addend of three stains.
+        restain: seed of another kind of slide.
+        grey: weight of each channel in the one that all become.
+        invert: whether values are mirrored.
         cutout: start and extent of each box, as shares of the input.
     """
 
@@ -55,6 +61,9 @@ class AugmentParameters:
     noise: float | None
     blur: float | None
     stain: tuple[tuple[float, ...], tuple[float, ...]] | None
+    restain: int | None
+    grey: tuple[float, ...] | None
+    invert: bool
     cutout: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
 
     @property
@@ -68,7 +77,9 @@ def draw_parameters(
 ) -> AugmentParameters:
     """What ``seed`` decides for a sample of ``size`` pixels (the network's input) and ``channels``."""
     generator = torch.Generator().manual_seed(seed)
-    dice = _Dice(config, torch.rand((len(_ROWS), _COLUMNS), generator=generator).tolist())
+    later = torch.Generator().manual_seed((seed ^ _LATER_SEED) % 2**63)
+    rows = torch.rand((len(_ROWS), _COLUMNS), generator=generator).tolist()
+    dice = _Dice(config, rows + torch.rand((len(_LATER), _COLUMNS), generator=later).tolist())
     many = torch.rand(channels, generator=generator).tolist()
     elastic = dice.elastic(generator, len(size))
     return AugmentParameters(
@@ -82,6 +93,9 @@ def draw_parameters(
         noise=dice.amount("noise"),
         blur=dice.amount("blur"),
         stain=dice.stain(),
+        restain=None if dice.row("restain") is None else (seed ^ _LATER_SEED) % 2**63,
+        grey=dice.grey(channels),
+        invert=dice.row("invert") is not None,
         cutout=dice.cutout(generator, len(size)),
     )
 
@@ -96,7 +110,7 @@ class _Dice:
     def row(self, name: str) -> list[float] | None:
         """The numbers of a kind that was drawn."""
         kind: _Kind | None = getattr(self.config, name)
-        row = self.rows[_ROWS.index(name)]
+        row = self.rows[(_ROWS + _LATER).index(name)]
         return row[1:] if kind is not None and row[0] < kind.probability else None
 
     def amount(self, name: str) -> float | None:
@@ -171,6 +185,13 @@ class _Dice:
             return None
         drawn = [_within(self.config.stain.range, u) for u in row[:6]]
         return tuple(1 + u for u in drawn[:3]), tuple(drawn[3:])
+
+    def grey(self, channels: int) -> tuple[float, ...] | None:
+        row = self.row("grey")
+        if row is None:
+            return None
+        weights = [row[i % len(row)] + 0.1 for i in range(channels)]
+        return tuple(weight / sum(weights) for weight in weights)
 
     def cutout(self, generator: torch.Generator, dims: int) -> tuple[Any, ...]:
         kind = self.config.cutout

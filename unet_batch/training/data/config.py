@@ -34,12 +34,23 @@ class InstanceClasses(Config):
     Attributes:
         radius: a pixel within this distance (Euclidean, pixels) of another instance, or of the background,
             is border. With two classes in the model there is no border and every instance is class 1.
+        core: an instance's border is also as wide as this share of the largest distance to its edge, which
+            is half its width: so large touching instances come apart too, and slender ones keep an interior.
+            0: ``radius`` alone. Of an instance that reaches past 64 pixels around a cell of 256 (3-D: 64)
+            pixels, what is nearer counts.
         border: ``inner`` takes the border from the instances alone, so interior and border make up the
             foreground; ``thick`` takes it from both sides of every edge.
     """
 
     radius: float = Field(default=1.0, ge=1, le=16)
+    core: float = Field(default=0.0, ge=0, lt=1)
     border: Literal["inner", "thick"] = "inner"
+
+    @model_validator(mode="after")
+    def _core_is_inside(self) -> Self:
+        if self.core and self.border == "thick":
+            raise ValueError("`core` widens the border inwards; it needs border inner")
+        return self
 
 
 class BorderWeights(Config):

@@ -17,6 +17,8 @@ from unet_batch.training.data.labels import LabelForm
 
 # Past this many sigmas the exponential is below exp(-8): with w0 = 10, 0.003 of a weight of 1.
 _SIGMAS = 4.0
+# How far around a box an instance is looked at to learn how wide it is.
+_CORE_REACH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class InteriorBorder:
     @property
     def reach(self) -> int:
         """Pixels around a pixel that its class depends on."""
-        return math.floor(self.config.radius)
+        return max(math.floor(self.config.radius), _CORE_REACH if self.config.core else 0)
 
     def __call__(self, ids: NDArray[Any]) -> NDArray[Any]:
         """Classes 0 background, 1 interior, 2 border (where the model has it), and unlabelled."""
@@ -41,8 +43,23 @@ class InteriorBorder:
         if len(self.form.names) > 2:
             edge = _edges(ids, known, _offsets(self.config.radius, self.dims))
             classes[edge & instance if self.config.border == "inner" else edge] = 2
+            if self.config.core:
+                self._widen(classes, np.where(instance, ids, 0))
         classes[~known] = int(self.form.fill)
         return np.asarray(classes)
+
+    def _widen(self, classes: NDArray[Any], numbers: NDArray[Any]) -> None:
+        """Interior near the edge of its instance, by the share that the settings name, becomes border."""
+        for outer in np.ndindex(numbers.shape[: numbers.ndim - self.dims]):
+            dense = np.unique(numbers[outer], return_inverse=True)[1].reshape(numbers[outer].shape)
+            dense += numbers[outer].min() > 0
+            for number, found in enumerate(ndimage.find_objects(dense), start=1):
+                near = _grown(found, 1, dense.shape)
+                inside = dense[near] == number
+                if not inside.all():  # an edge lies in the box
+                    depth = ndimage.distance_transform_edt(inside)
+                    thin = inside & (depth <= self.config.core * depth.max())
+                    classes[outer][near][thin] = 2
 
 
 @dataclass(frozen=True, slots=True)
