@@ -16,8 +16,8 @@ from tests.worlds import noise, write_image, write_network
 
 NOT_IMAGES = {
     "nothing.tif": ("no such", "check the path"),
-    "text.tif": ("first bytes|not a Zarr store", "convert it|ingest it"),
-    "empty.tif": ("first bytes|not a Zarr store", "convert it|ingest it"),
+    "text.tif": ("first bytes|no bytes|not a Zarr store", "convert it|ingest it|copy it again"),
+    "empty.tif": ("first bytes|no bytes|not a Zarr store", "convert it|ingest it|copy it again"),
     "folder": ("is a folder|holds no Zarr", "give one file|check the path"),
     "group.zarr": ("without OME-Zarr multiscales|already Zarr", "give the path|use it directly"),
 }

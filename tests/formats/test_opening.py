@@ -7,9 +7,10 @@ from PIL import Image as Pillow
 
 from tests.formats.foreign_files import RGB, by_tifffile, pixels, sample
 from unet_batch.errors import FormatError, InputError, MissingError
-from unet_batch.formats import opening, picture
+from unet_batch.formats import picture
+from unet_batch.formats.catalogue import FORMATS, HEAD
 from unet_batch.formats.config import ReadConfig
-from unet_batch.formats.opening import FORMATS, foreign, open_reader
+from unet_batch.formats.opening import foreign, open_reader
 from unet_batch.formats.probe import probe
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.tiling.box import Box
@@ -29,7 +30,8 @@ def test_the_first_bytes_decide_not_the_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"", "neither TIFF"), (b"GIF89a", "neither TIFF"), (b"II*\0", "cannot be decoded")]
+    ("content", "says"),
+    [(b"", "no bytes"), (b"words", "none of the formats"), (b"II*\0", "cannot be decoded")],
 )
 def test_no_image(tmp_path, content, says):
     (tmp_path / "a.tif").write_bytes(content)
@@ -164,8 +166,15 @@ def test_series_and_level_are_chosen():
             reader.read(Box.of_shape(reader.shape)), level.asarray().transpose(2, 0, 1)
         )
         assert reader.pixel_size["y"] == pytest.approx(0.499 * 2967 / level.shape[0])
-    with open_reader(sample("d_wsi/CMU-1-Small-Region.svs"), ReadConfig(series=1)) as reader:
-        assert reader.shape == (768, 574)
+
+
+def test_a_series_is_chosen(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(RGB, photometric="rgb")
+        file.write(RGB[:9, :8], photometric="rgb")
+    with open_reader(tmp_path / "a.tif", ReadConfig(series=1)) as reader:
+        assert reader.shape == (9, 8)
+        assert reader.series == ("70 x 53 x 3", "9 x 8 x 3")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +203,8 @@ def test_real_files_read_as_tifffile_reads_them(name):
 def test_all_formats_have_an_opener_and_signatures_of_their_own():
     for one in FORMATS:
         assert callable(resolve_name(one.opener))
-        assert all(len(mark) <= opening._HEAD for mark in one.signatures)
+        assert all(one.offset + len(mark) <= HEAD for mark in one.signatures)
+        assert one.signatures or one.by_name or "tiff_kin" in one.opener or "slide" in one.opener
     marks = [mark for one in FORMATS for mark in one.signatures]
     assert not any(a != b and a.startswith(b) for a in marks for b in marks)
 

@@ -6,6 +6,8 @@ import click
 
 from unet_batch.cli import options
 
+_WORD = 24
+
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
@@ -29,5 +31,7 @@ def command(path: Path, axes: str | None, series: int | None, as_json: bool) -> 
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {one:g}" for key, one in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        return ", ".join(f"{key} {_text(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return ("; " if isinstance(value[0], str) and len(value[0]) > _WORD else ", ").join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

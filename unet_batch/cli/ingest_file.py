@@ -1,5 +1,6 @@
 """``unet-batch ingest SOURCE OUT``: one file."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,22 +15,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", nargs=-1, required=True)
 @click.argument("out", type=click.Path(path_type=Path))
 @options.stored_axes
 @options.series
+@click.option("--channels", "names", metavar="NAMES", help="Names of the channels, e.g. T1,T2,FLAIR.")
+@click.option("--like", metavar="VOLUME", help="Sample volumes on the grid of this one.")
 @block_verb("ingest", without=("scheduler",))
-def command(source: str, out: Path, axes: str | None, series: int | None, blocks: BlockCall) -> int:
-    """Read SOURCE (TIFF, GeoTIFF, OME-TIFF, SVS, PNG, JPEG, .npy) and write the OME-Zarr image OUT.
+def command(source: tuple[str, ...], out: Path, names: str | None, blocks: BlockCall, **given: object) -> int:
+    """Read SOURCE (`unet-batch formats` lists what is read) and write the OME-Zarr image OUT.
 
-    Run again to resume. Exit codes: 0 done; 2 bad input; 75 stopped early by a signal.
+    Several sources on one grid become the channels of one image. Run again to resume. Exit codes: 0 done; 2
+    bad input; 75 stopped early by a signal.
     """
     from unet_batch.ingestion.config import IngestConfig  # noqa: PLC0415 - imported when it runs
     from unet_batch.ingestion.run import ingest  # noqa: PLC0415
 
-    given = {"axes": axes, "series": series}
+    if names is not None:
+        given["channel_names"] = names.split(",")
     config = blocks.config(
-        IngestConfig, *(f"{key}={value}" for key, value in given.items() if value is not None)
+        IngestConfig, *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)
     )
     with blocks.hooks() as hooks:
         found = ingest(source, out, config, hooks=hooks)

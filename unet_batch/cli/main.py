@@ -17,6 +17,7 @@ VERBS = {
     "cluster": "What a SLURM cluster has and lacks.",
     "evaluate": "Scores of masks against known labels.",
     "export": "Masks as GeoTIFF, OME-TIFF or polygons.",
+    "formats": "Foreign formats that are read, and by what.",
     "info": "What an image is, without reading its pixels.",
     "ingest": "A foreign image file becomes OME-Zarr.",
     "jobs": "SLURM jobs of this program, and how far they are.",
@@ -40,6 +41,8 @@ VERBS = {
 # What an extra brings, by the name that is imported.
 EXTRAS = dict.fromkeys(("cc3d", "pyarrow", "pyogrio", "pyproj", "rasterio", "scipy", "shapely"), "products")
 EXTRAS |= dict.fromkeys(("matplotlib", "skimage"), "train")
+EXTRAS |= {"openslide": "slides", "SimpleITK": "volumes", "h5py": "volumes"}
+EXTRAS |= dict.fromkeys(("liffile", "mrcfile", "nd2", "pylibCZIrw", "rsciio"), "microscopes")
 
 
 class _Verbs(click.Group):

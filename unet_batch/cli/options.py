@@ -16,7 +16,11 @@ stored_axes = click.option(
     "--axes", metavar="LETTERS", help="Axes of the file as they are stored, e.g. zyx or yxc."
 )
 series = click.option(
-    "--series", metavar="N", type=click.IntRange(0), help="Which image of a file; default: the largest."
+    "--series",
+    "--scene",
+    metavar="N",
+    type=click.IntRange(0),
+    help="Which image of a file; default: the largest.",
 )
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress.")
 json_lines = click.option(

@@ -27,6 +27,10 @@ class ReadConfig(Config):
     """Whether the place on the earth is kept, from the file or .aux.xml, .prj and world files beside it."""
     crs: str | None = None
     """CRS of a raster, such as EPSG:32633; overrides what the file says."""
+    canonical: bool = False
+    """Whether a volume's axes are flipped and swapped so that they run right, anterior, superior (RAS+)."""
+    like: str | None = None
+    """A volume on whose grid this one is sampled, linearly, by the places of both in the body."""
     nodata: float | Annotated[tuple[float, ...], Field(min_length=1)] | None = None
     """The value of pixels that hold no data, or several; in images of floats NaN is always among them."""
     cache_mb: PositiveInt = 512

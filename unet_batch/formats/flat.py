@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError
+from unet_batch.formats.choices import default_axes, require_single
 from unet_batch.formats.config import ReadConfig
-from unet_batch.formats.reader import ArrangedReader, Facts, default_axes, require_single
+from unet_batch.formats.reader import ArrangedReader, Facts
 from unet_batch.tiling.box import Box
 
 

@@ -49,7 +49,7 @@ def open_placed(path: Path, config: ReadConfig) -> Reader:
         elif has_geo_tags(path) or placed_facts(path, config) is not None:
             return open_geotiff(path, config)
     reader = open_tiff(path, config)
-    reader.notes += (note,) if note else _unused_crs(config)
+    reader.notes += (note,) if note else ()
     return reader
 
 
@@ -70,7 +70,7 @@ def placed_facts(path: Path, config: ReadConfig) -> RasterFacts | None:
 
 def beside(path: Path, config: ReadConfig) -> Facts:
     """What files beside a picture say of its place: georef, pixel size and unit of these Facts, and notes."""
-    facts = Facts("raster", "yx", notes=_unused_crs(config))
+    facts = Facts("raster", "yx")
     if not config.georeference or not has_side_files(path):
         return facts
     if not has("rasterio"):
@@ -89,11 +89,6 @@ def _with_crs(facts: RasterFacts, config: ReadConfig) -> RasterFacts:
         return facts
     crs = crs_of(config.crs, "crs")
     return replace(facts, crs=crs_text(crs), unit=map_unit(crs))
-
-
-def _unused_crs(config: ReadConfig) -> tuple[str, ...]:
-    unused = config.crs is not None and config.georeference
-    return ("`crs` has no effect: nothing says where the image lies in it",) if unused else ()
 
 
 def open_geotiff(path: str | Path, config: ReadConfig) -> ArrangedReader:
@@ -120,7 +115,7 @@ def open_geotiff(path: str | Path, config: ReadConfig) -> ArrangedReader:
             unit=facts.unit,
             nodata=None if facts.nodata is None else (facts.nodata, *facts.other_nodata),
             levels=facts.levels,
-            notes=_notes(facts) + (_unused_crs(config) if facts.transform is None else ()),
+            notes=_notes(facts),
             georef=georef,
             bands=facts.bands,
         ),

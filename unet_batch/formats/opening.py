@@ -1,61 +1,24 @@
-"""Which reader a file needs: the one registry of formats, and where errors of decoders become ours.
+"""Which reader a file needs, and where errors of decoders become ours.
 
 The first bytes decide, as names lie. `info`, `ingest` and all verbs that read foreign files come here.
 """
 
+import errno
 import warnings
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError, one_line
+from unet_batch.formats.catalogue import HEAD, UNREAD, by_head
 from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.geotiff import open_geotiff
 from unet_batch.formats.raster import is_remote
 from unet_batch.formats.reader import Reader
 
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
-_HEAD = 16
-
-Opener = Callable[[Path, ReadConfig], Reader]
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A kind of file and what opens it.
-
-    Attributes:
-        name: as people call it.
-        suffixes: usual ends of names, in lower case; they find files in a folder and decide nothing else.
-        signatures: what a file begins with.
-        opener: ``module:function``, an Opener; imported with its decoder when a file needs it.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    signatures: tuple[bytes, ...]
-    opener: str
-
-    def open(self, path: Path, config: ReadConfig) -> Reader:
-        """A reader of the file."""
-        opener: Opener = resolve_name(self.opener)
-        return opener(path, config)
-
-
-TIFF = Format(
-    "TIFF",
-    (".tif", ".tiff"),
-    (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "unet_batch.formats.geotiff:open_placed",
-)
-FORMATS = (
-    TIFF,
-    Format("PNG", (".png",), (b"\x89PNG\r\n\x1a\n",), "unet_batch.formats.picture:open_picture"),
-    Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), "unet_batch.formats.picture:open_picture"),
-    Format(".npy", (".npy",), (b"\x93NUMPY",), "unet_batch.formats.flat:open_numpy"),
-)
+_GZIP = b"\x1f\x8b"
 
 
 def open_reader(path: str | Path, config: ReadConfig) -> Reader:
@@ -63,22 +26,24 @@ def open_reader(path: str | Path, config: ReadConfig) -> Reader:
 
     Raises:
         MissingError: no such file.
-        InputError: a Zarr store, or settings that do not fit the file.
+        InputError: a Zarr store, settings that do not fit the file, or a library that is not installed.
         FormatError: no known format, or damaged.
     """
     if is_remote(path):
-        return open_geotiff(path, config)
-    path = Path(path)
-    head = _first_bytes(path)
-    found = next((one for one in FORMATS if head.startswith(one.signatures)), None)
-    if found is None:
-        *others, last = (one.name for one in FORMATS)
-        raise FormatError(
-            f"{path}: neither {', '.join(others)} nor {last} by its first bytes; convert it to one of them"
-        )
-    with foreign(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a decoder works around is not the person's business
-        return found.open(path, config)
+        reader: Reader = open_geotiff(path, config)
+    elif Path(path).is_dir():
+        reader = _open_folder(Path(path), config)
+    else:
+        reader = _open_file(path, config)
+    if config.crs is not None and config.georeference and reader.georef is None:
+        reader.notes += ("`crs` has no effect: nothing says where the image lies in it",)
+    return reader
+
+
+def file_of(path: str | Path) -> Path:
+    """The file that ``path`` names, without the dataset inside it (``FILE:/dataset`` of HDF5)."""
+    file, colon, _ = str(path).partition(":/")
+    return Path(file) if colon and not is_remote(path) else Path(path)
 
 
 def is_zarr(path: Path) -> bool:
@@ -95,6 +60,8 @@ def foreign(path: str | Path) -> Iterator[None]:
         raise
     except MemoryError:
         raise FormatError(f"{path}: asks for more memory than its size can justify; it is damaged") from None
+    except PermissionError:
+        raise FormatError(f"{path}: cannot be read (Permission denied); check its permissions") from None
     except Exception as error:
         reason = one_line(error)
         raise FormatError(
@@ -102,15 +69,68 @@ def foreign(path: str | Path) -> Iterator[None]:
         ) from error
 
 
+def _open_file(path: str | Path, config: ReadConfig) -> Reader:
+    file = file_of(path)
+    head = _first_bytes(file)
+    found = by_head(file, head)
+    if found is None:
+        raise _unknown(file, head)
+    if file != Path(path) and found.name != "HDF5":
+        raise InputError(f"{path}: is {found.name}, which holds no datasets; give {file} alone")
+    with foreign(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a decoder works around is not the person's business
+        return found.open(Path(path), config)
+
+
+def _open_folder(folder: Path, config: ReadConfig) -> Reader:
+    if is_zarr(folder):
+        raise InputError(f"{folder}: is already Zarr; use it directly")
+    if (folder / "attributes.json").is_file():
+        raise FormatError(f"{folder}: is N5, which is not read; convert it with `n5-zarr` or bioformats2raw")
+    if (folder / "info").is_file():
+        raise FormatError(
+            f"{folder}: is a Neuroglancer precomputed volume, which is not read; "
+            "convert it with `cloud-volume` to Zarr"
+        )
+    from unet_batch.formats.dicom import dicom_files, open_dicom_folder  # noqa: PLC0415 - only for folders
+
+    if not dicom_files(folder):
+        raise FormatError(f"{folder}: is a folder without DICOM, not an image file; give one file")
+    with foreign(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return open_dicom_folder(folder, config)
+
+
+def _unknown(path: Path, head: bytes) -> FormatError:
+    if not head:
+        return FormatError(f"{path}: has no bytes; copy it again")
+    for name, offset, mark, cure in UNREAD:
+        if head[offset:].startswith(mark):
+            return FormatError(f"{path}: is {name}, which is not read; {cure}")
+    if head.startswith(_GZIP):
+        return FormatError(f"{path}: is compressed by gzip; unpack it with `gunzip` first")
+    return FormatError(
+        f"{path}: none of the formats that are read, by its first bytes; convert it to one of those "
+        "that `unet-batch formats` lists"
+    )
+
+
 def _first_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        if is_zarr(path):
-            raise InputError(f"{path}: is already Zarr; use it directly")
-        raise FormatError(f"{path}: is a folder, not an image file; give one file")
+    """The beginning of the file, unpacked where gzip packed it."""
     try:
         with path.open("rb") as file:
-            return file.read(_HEAD)
+            head = file.read(HEAD)
+            if not head.startswith(_GZIP):
+                return head
+            packed = head + file.read(8 * HEAD)
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; check the path") from None
     except OSError as error:
+        if error.errno == errno.ENOTDIR:
+            raise MissingError(f"{path}: no such file; check the path") from None
         raise FormatError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    try:
+        inside = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, HEAD)
+    except zlib.error:
+        return head
+    return inside if inside[344:348] in {b"n+1\0", b"ni1\0"} else head

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from unet_batch.errors import FormatError, InputError
+from unet_batch.formats.choices import require_single
 from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.geotiff import beside
-from unet_batch.formats.reader import ArrangedReader, require_single
+from unet_batch.formats.reader import ArrangedReader
 from unet_batch.tiling.box import Box
 
 WHOLE_FILE_LIMIT = 2 * 2**30

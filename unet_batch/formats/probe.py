@@ -15,7 +15,7 @@ from pathlib import Path
 from unet_batch import errors
 from unet_batch.errors import FormatError, UnetBatchError
 from unet_batch.formats.config import ReadConfig
-from unet_batch.formats.opening import foreign, open_reader
+from unet_batch.formats.opening import file_of, foreign, open_reader
 from unet_batch.tiling.box import Box
 
 TIMEOUT_S = 30
@@ -74,7 +74,7 @@ def _raise_reported(report: bytes) -> None:
 
 def main(path: str, config: ReadConfig) -> None:
     """Reports on standard output: null, or the error as JSON."""
-    local = Path(path)
+    local = file_of(path)
     limit = MEMORY_LIMIT + (local.stat().st_size if local.is_file() else 0)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

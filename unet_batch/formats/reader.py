@@ -22,7 +22,6 @@ from unet_batch.tiling.box import Box
 
 PLACE_AXES = "tzyx"
 OME_AXES = "tczyx"
-_COLOUR_SAMPLES = (3, 4)
 SAMPLES = "s"
 """Second channel axis: samples of a pixel (RGB) beside a true channel axis."""
 
@@ -57,7 +56,7 @@ class Reader(Protocol):
     """One image of a foreign file, read box by box in canonical order: channels first, then t z y x.
 
     A new format implements this, most easily by giving its pixels and Facts to ArrangedReader, and takes a
-    line in the table of `formats/opening.py`. tests/formats/reader_suite.py checks what is promised here.
+    line in the table of `formats/catalogue.py`. tests/formats/reader_suite.py checks what is promised here.
 
     Attributes:
         kind: short name of the format, for people ("OME-TIFF").
@@ -77,6 +76,8 @@ class Reader(Protocol):
         bands: name, scale, offset, unit and colour of each channel; none where the format has no such.
         valid: the file's own mask, where it has one: from a box to a bool array of the box's shape, true
             where there is data; thread-safe like ``read``.
+        attributes: what else the file says, as plain values by topic (``slide``, ``volume``).
+        series: names and shapes of the images among which the setting ``series`` chooses; empty for one.
     """
 
     kind: str
@@ -93,6 +94,8 @@ class Reader(Protocol):
     georef: GeoReference | None
     bands: tuple[Band, ...]
     valid: Valid | None
+    attributes: Mapping[str, Any]
+    series: tuple[str, ...]
 
     def read(self, box: Box) -> NDArray[Any]:
         """The pixels of a box, from any thread.
@@ -132,6 +135,8 @@ class Facts:
         notes: what a person should know of how the file was understood.
         georef: where the image lies on the earth.
         bands: what the numbers of each stored channel mean.
+        attributes: what else it says, by topic.
+        series: the images among which a setting chooses.
     """
 
     kind: str
@@ -144,6 +149,8 @@ class Facts:
     notes: tuple[str, ...] = ()
     georef: GeoReference | None = None
     bands: tuple[Band, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    series: tuple[str, ...] = ()
 
 
 class ArrangedReader:
@@ -186,6 +193,7 @@ class ArrangedReader:
         given = facts.nodata if config.nodata is None else config.nodata
         self.nodata = with_nan(given, self.dtype)
         self.levels = facts.levels
+        self.attributes, self.series = facts.attributes, facts.series
         self.notes = facts.notes + (("1-bit pixels are kept as 0 and 1",) if array.dtype.kind == "b" else ())
 
     def read(self, box: Box) -> NDArray[Any]:
@@ -227,32 +235,6 @@ class ArrangedReader:
         picked = [c - lowest for c in self._picked]
         read = prod(spans[a][1] - spans[a][0] for a in channel_axes)
         return region, None if picked == list(range(read)) else picked
-
-
-def require_single(where: str, config: ReadConfig) -> None:
-    """Raise an InputError where settings choose among images of a file that holds one."""
-    if config.series or config.level:
-        name = "series" if config.series else "level"
-        raise InputError(f"{where}: has one image without a pyramid; leave `{name}` out")
-
-
-def default_axes(where: str, shape: tuple[int, ...], override: str | None) -> str:
-    """Axes of a file that names none: ``override``, or yx for two dimensions.
-
-    Raises:
-        InputError: more than two dimensions without ``override``, or an override of another length.
-    """
-    ndim, axes = len(shape), override if override is not None else "yx"
-    if len(axes) == ndim and ndim >= 2:
-        return axes
-    if override is None:
-        likely = "yxc" if ndim == 3 and shape[-1] in _COLOUR_SAMPLES else "tczyx"[-ndim:]
-        raise InputError(
-            f"{where}: has {ndim} dimensions {shape} without names; name them, such as --axes {likely}"
-        )
-    raise InputError(
-        f"{where}: has {ndim} dimensions, but axes {override!r} names {len(override)}; name each once"
-    )
 
 
 def _pick_channels(where: str, wanted: tuple[int, ...] | None, stored: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import tifffile
 
 from unet_batch.errors import FormatError, InputError
+from unet_batch.formats.choices import others_note, pick_series
 from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.flat import FlatFile
 from unet_batch.formats.reader import SAMPLES, ArrangedReader, Facts, StoredArray
@@ -17,7 +18,6 @@ from unet_batch.formats.tiff_facts import channel_names, kind_of, nodata_of, pix
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 logging.getLogger("tifffile").propagate = False
 
-_NAMED = 8
 _LETTERS = {"T": "t", "C": "c", "Z": "z", "Y": "y", "X": "x", "S": SAMPLES}
 
 
@@ -54,6 +54,7 @@ def _open(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> ArrangedRe
         nodata=nodata_of(level.keyframe),
         levels=len(base.levels),
         notes=chosen + notes + found.notes + _palette_note(level) + _cache_note(segmented, array, config),
+        series=tuple(_series_of(file)) if len(file.series) > 1 else (),
     )
     if array is not segmented:
         segmented.close()
@@ -65,26 +66,17 @@ def _pick_series(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> tup
     count = len(file.series)
     if count == 0:
         raise FormatError(f"{path}: holds no image that can be read; check how it was written")
-    notes: tuple[str, ...] = ()
-    number = config.series
-    if number is None:
-        number = max(range(count), key=lambda n: (prod(file.series[n].shape), -n))
-        notes = _others_note(file, number)
-    if number >= count:
-        raise InputError(f"{path}: has series 0 to {count - 1}, no series {number}; mend `series`")
+    told = _series_of(file)
+    number = pick_series(str(path), told, [prod(one.shape) for one in file.series], config.series)
+    notes = others_note(told, number) if config.series is None else ()
     series = file.series[number]
     if 0 in series.get_shape(squeeze=False) or 0 in series.keyframe.shaped:
         raise FormatError(f"{path}: the image is empty (shape {series.shape}); give a file with pixels")
     return number, notes
 
 
-def _others_note(file: tifffile.TiffFile, number: int) -> tuple[str, ...]:
-    """What else the file holds, named up to _NAMED."""
-    told = [f"{n} ({' x '.join(map(str, one.shape))})" for n, one in enumerate(file.series)]
-    if len(told) == 1:
-        return ()
-    mine, more = told.pop(number), "" if len(told) <= _NAMED else f" and {len(told) - _NAMED} more"
-    return (f"of {len(told) + 1} series {mine} is read, not {', '.join(told[:_NAMED])}{more}; see --series",)
+def _series_of(file: tifffile.TiffFile) -> list[str]:
+    return [" x ".join(map(str, one.shape)) for one in file.series]
 
 
 def _pick_level(path: Path, series: tifffile.TiffPageSeries, config: ReadConfig) -> tifffile.TiffPageSeries:

@@ -24,6 +24,8 @@ class IngestConfig(ReadConfig):
     """Pixel extent in ``unit``: one number for all spatial axes or {axis: extent}."""
     unit: str | None = None
     """Unit of the pixel size, by OME-Zarr's names (micrometer, meter, ...)."""
+    channel_names: tuple[str, ...] | None = None
+    """Names of the channels that are kept, in their order; overrides what the file says."""
     levels: PositiveInt | None = None
     """Levels of the pyramid, full resolution included."""
     workers: NonNegativeInt | None = None

@@ -27,7 +27,11 @@ def info(path: str | Path, config: ReadConfig | None = None) -> dict[str, Any]:
         return _told(image, "Zarr", len(image.levels))
     probe(path, config)
     with open_reader(path, config) as reader:
-        return _told(reader, reader.kind, reader.levels) | {"notes": list(reader.notes)}
+        found = _told(reader, reader.kind, reader.levels)
+        return found | {
+            "series": [f"{n}: {one}" for n, one in enumerate(reader.series)],
+            "notes": list(reader.notes),
+        }
 
 
 def _told(image: Reader | Image, kind: str, levels: int) -> dict[str, Any]:
@@ -44,6 +48,7 @@ def _told(image: Reader | Image, kind: str, levels: int) -> dict[str, Any]:
         "crs": image.georef.crs if image.georef else None,
         "transform": list(image.georef.transform) if image.georef else None,
         "bands": to_json(image.bands),
+        "attributes": dict(image.attributes),
         "levels": levels,
         "bytes": prod(image.shape) * image.channels * image.dtype.itemsize,
     }

@@ -1,7 +1,7 @@
 """`ingest`: a foreign file becomes an Image, streamed block by block, whole or not at all."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -18,9 +18,10 @@ from unet_batch.engine.stopwatch import Stopwatch
 from unet_batch.engine.target import Facts
 from unet_batch.engine.worker_pool import Workers
 from unet_batch.errors import InputError
-from unet_batch.formats.opening import foreign, open_reader
+from unet_batch.formats.opening import foreign
 from unet_batch.formats.probe import probe
 from unet_batch.formats.reader import Reader
+from unet_batch.formats.several import open_channels
 from unet_batch.ingestion.config import IngestConfig
 from unet_batch.ingestion.layout import COUNT, Blocking, count_layout, fill_of
 from unet_batch.ingestion.plan import IngestPlan, make_plan, threads
@@ -65,7 +66,11 @@ class IngestResult:
 
 
 def ingest(
-    src: str | Path, out: str | Path, config: IngestConfig | None = None, *, hooks: Hooks = Hooks()
+    src: str | Path | Sequence[str | Path],
+    out: str | Path,
+    config: IngestConfig | None = None,
+    *,
+    hooks: Hooks = Hooks(),
 ) -> IngestResult:
     """A foreign image file as an OME-Zarr 0.5 Image with its pyramid, in bounded memory.
 
@@ -73,7 +78,7 @@ def ingest(
     ``OUT.partial``; the same call goes on where an earlier one ended.
 
     Args:
-        src: the file, or the URL of a raster.
+        src: the file, a folder of DICOM, or the URL of a raster; several files on one grid become channels.
         out: the image; it appears there once it is whole.
         config: settings.
         hooks: to watch the run and to end it early.
@@ -85,23 +90,26 @@ def ingest(
         OutputError: ``out`` exists or cannot be written; the blocks that are done wait for the next run.
     """
     config = config or IngestConfig()
-    src, began = str(src), time.perf_counter()
+    sources, began = (
+        [str(src)] if isinstance(src, str | Path) else [str(one) for one in src],
+        time.perf_counter(),
+    )
     target = StoreFolder(named(out), config.overwrite)
     target.check()
-    probe(src, config)
-    with open_reader(src, config) as reader:
-        blocking = Blocking.of(src, reader.axes, reader.shape, config)
-        job = IngestJob(
-            src, str(out), target, reader, blocking, image_layout(reader, blocking, config), config
-        )
+    for one in sources:
+        probe(one, config if len(sources) == 1 else config.model_copy(update={"channels": None}))
+    with open_channels(sources, config) as reader:
+        blocking = Blocking.of(sources[0], reader.axes, reader.shape, config)
+        layout = image_layout(reader, blocking, config)
+        job = IngestJob(tuple(sources), str(out), target, reader, blocking, layout, config)
         return replace(run_job(job, hooks), seconds=time.perf_counter() - began)
 
 
 @dataclass(frozen=True, slots=True)
 class IngestJob:
-    """A foreign file copied block by block, new or resumed; ``out`` is the output as the caller named it."""
+    """Foreign files copied block by block, new or resumed; ``out`` is the output as the caller named it."""
 
-    src: str
+    sources: tuple[str, ...]
     out: str
     target: StoreFolder
     reader: Reader
@@ -113,7 +121,7 @@ class IngestJob:
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> IngestPlan:
         """The file's identity, the settings, and the layout that follows from both."""
         del stored, ask
-        return make_plan(self.src, self.config, self.layout)
+        return make_plan(self.sources[0], self.config, self.layout, more=self.sources[1:])
 
     def create(self, plan: IngestPlan) -> None:
         """The arrays."""
@@ -129,7 +137,7 @@ class IngestJob:
         """One pass, row by row, so that strips shared by a row are at hand."""
         del plan
         output = _Output.open(self.target.content, self.layout)
-        work = CopyWork(self.src, self.reader, self.blocking.blocks, output)
+        work = CopyWork(self.sources[0], self.reader, self.blocking.blocks, output)
         return [
             BlockPass(
                 self.target.folder,
@@ -150,7 +158,7 @@ class IngestJob:
         """What was read and written."""
         reader, layout = self.reader, self.layout
         return IngestResult(
-            source=self.src,
+            source=", ".join(self.sources),
             output=self.out,
             kind=reader.kind,
             axes=reader.axes,
@@ -254,8 +262,18 @@ def image_layout(reader: Reader, blocking: Blocking, config: IngestConfig) -> Im
         pyramid,
         pixel_size=pixel_size,
         unit=config.unit or unit,
-        channel_names=reader.channel_names,
+        channel_names=_channel_names(reader, config),
         nodata=nodata,
         bands=reader.bands,
         nodata_mask=None if reader.valid is None else COUNT,
+        source=reader.attributes,
     )
+
+
+def _channel_names(reader: Reader, config: IngestConfig) -> tuple[str, ...]:
+    names = config.channel_names
+    if names is not None and len(names) != reader.channels:
+        raise InputError(
+            f"channel_names has {len(names)} names for {reader.channels} channels; give one each"
+        )
+    return reader.channel_names if names is None else names

@@ -116,6 +116,12 @@ class Image:
         return bands.parse(self.own, self.path)
 
     @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What the file that it was ingested from said beside its pixels, by topic."""
+        found = self.own.get("source")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
     def nodata_mask(self) -> str | None:
         """Path of an image of this one's levels, 0 where there is no data; None where values alone say so."""
         inner = self.own.get("nodata_mask")

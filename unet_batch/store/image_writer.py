@@ -30,6 +30,7 @@ class ImageLayout:
         bands: what the numbers of the channels mean.
         nodata_mask: array of this shape inside the store, 0 where there is no data, such as ``count``.
         halving: how coarser levels are made; counts by ``max``, so that 0 stays 0.
+        source: what the foreign file said beside its pixels, by topic.
     """
 
     pyramid: PyramidLayout
@@ -42,6 +43,7 @@ class ImageLayout:
     bands: tuple[Band, ...] = ()
     nodata_mask: str | None = None
     halving: Literal["mean", "max"] = "mean"
+    source: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class ImageWriter:
             own["nodata_mask"] = layout.nodata_mask
         if layout.bands:
             own["bands"] = bands.to_json(layout.bands)
+        if layout.source:
+            own["source"] = dict(layout.source)
         return own
 
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from unet_batch.errors import FormatError, InputError, MissingError, one_line, text_of
 from unet_batch.extras import require
-from unet_batch.formats.opening import TIFF
+from unet_batch.formats.catalogue import TIFF
 from unet_batch.formats.raster import is_remote
 
 PATH_COLUMNS = ("path", "location", "file", "filename", "href", "url")
