@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from unet_batch.engine.progress import Hooks
 from unet_batch.engine.worker_pool import Workers
 from unet_batch.schedule.events import Event
 from unet_batch.tiling import BlockGrid
+from unet_batch.unsynced import Durability
 
 
 class SquaresPlan(Config):
@@ -62,6 +64,7 @@ class SquaresJob:
     failing: frozenset[int] = frozenset()
     twice: bool = False
     retry_failed: bool = False
+    durability: Durability = "fsync"
 
     @property
     def target(self) -> PartialFolder:
@@ -90,7 +93,8 @@ class SquaresJob:
         def work(_blocks: int) -> SquaresWork:
             return SquaresWork(plan, str(folder / "found"), self.log, self.failing)
 
-        first = BlockPass(folder, plan.grid, work, skipped=lambda: skipped)
+        lost = partial(Parts(str(folder / "found")).lost, plan.grid)
+        first = BlockPass(folder, plan.grid, work, skipped=lambda: skipped, lost=lost)
         return [first, BlockPass(folder / "again", plan.grid, work)] if self.twice else [first]
 
     def finish(self, plan: SquaresPlan, reporter: Any) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """A block job: resumed, refused, begun anew, stopped, killed anywhere; one output, and nothing beside it."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,6 +235,45 @@ def test_failed_blocks_are_named_and_tried_again_by_the_next_run(job):
     job.failing = frozenset()
     assert run_job(job) == expected().sum()
     assert sorted(job.computed()) == sorted([*BLOCKS, 4, 4, 4, 4])
+
+
+def path_of(descriptor):
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+
+def test_a_block_is_on_the_disk_before_it_counts_and_the_journal_after_it(job, monkeypatch):
+    synced, told = [], []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(path_of(number)))
+    run_job(job, Hooks(lambda event, _: event and told.append([*synced])))
+    found = job.target.folder / "found" / "0"
+    for number, before in zip(BLOCKS, told, strict=True):
+        piece = before.index(str(found / f"{number}.npz"))
+        folder = piece + before[piece:].index(str(found))
+        assert str(job.target.folder / "ledger/journal.jsonl") in before[folder:]
+    synced.clear()
+    job.out.unlink()
+    job.durability = "none"
+    run_job(job)
+    assert not any("/found" in path or path.endswith("/journal.jsonl") for path in synced)
+
+
+def test_where_syncing_is_slow_many_blocks_are_synced_at_once(job, monkeypatch):
+    synced, told = [], []
+    monkeypatch.setattr("unet_batch.engine.passes.SYNC_CREDIT", -1e9)
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append((path_of(number), len(told))))
+    assert run_job(job, Hooks(lambda event, _: event and told.append(event))) == expected().sum()
+    assert len(told) == len(BLOCKS)
+    assert {count for path, count in synced if path.endswith("found/0")} == {0}
+
+
+def test_blocks_whose_output_is_gone_are_done_again(job):
+    run_job(job, stop_after(3))
+    lost = job.computed()[0]
+    (job.target.folder / "found" / "0" / f"{lost}.npz").unlink()
+    messages = []
+    assert run_job(job, Hooks(lambda _, p: messages.append(p.message))) == expected().sum()
+    assert job.computed().count(lost) == 2
+    assert "1 blocks of an earlier run are gone: they are done again" in messages
 
 
 def test_plans_are_compared_as_json(job):

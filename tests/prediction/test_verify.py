@@ -12,6 +12,7 @@ from unet_batch.prediction.run import predict
 from unet_batch.prediction.status import status
 from unet_batch.prediction.untiled import compare_untiled
 from unet_batch.prediction.verify import verify
+from unet_batch.store.masks import Masks
 
 SERIAL = PredictConfig(workers=0, device="cpu")
 CONFIG = PredictConfig(
@@ -73,6 +74,30 @@ def test_every_level_is_guarded(store):
         assert not verify(store).ok, file
         file.write_bytes(data)
     assert verify(store).ok
+
+
+def test_a_coarse_level_that_is_gone_or_another_is_found_and_mended(store):
+    before = shard_hashes(store)
+    written = Masks.open(store).one_pass_levels
+    coarse = sorted(store.glob(f"{written}/c/*/*"))
+    assert coarse, "the world has levels that no block writes"
+    coarse[0].unlink()
+    found = verify(store)
+    assert not found.ok
+    assert not found.bad_blocks
+    assert "is not what level" in found.bad_levels[0]
+    assert verify(store, repair=True).ok
+    assert shard_hashes(store) == before
+
+
+def test_a_lost_block_is_done_again_by_the_same_prediction(world, store):
+    before = shard_hashes(store)
+    (store / "0/c/1/2").unlink()
+    messages = []
+    hooks = Hooks(lambda _, progress: messages.append(progress.message))
+    assert predict(world[1], store, world[2], CONFIG, hooks=hooks).state == "done"
+    assert "1 blocks of an earlier run are gone: they are done again" in messages
+    assert shard_hashes(store) == before
 
 
 def test_the_untiled_difference_is_kept(world, store):

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from unet_batch.errors import DamageError, InputError, OutputError
 from unet_batch.store import pipeline
-from unet_batch.store.arrays import SCRATCH, Array, create_array, open_array
+from unet_batch.store.arrays import Array, create_array, open_array
 from unet_batch.store.layout import ArrayLayout
+from unet_batch.store.shard_file import SCRATCH
 from unet_batch.tiling.box import Box
 
 COMPRESSIONS = ["zstd", "zstd:9", "blosc-lz4", "none"]

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from unet_batch.cluster.config import Concurrency
 from unet_batch.config import Config
+from unet_batch.unsynced import Durability
 
 
 class ExecutionConfig(Config):
@@ -23,6 +24,8 @@ class ExecutionConfig(Config):
             did not make is never removed.
         dashboard: address of Dask's dashboard for workers started here, for example ``127.0.0.1:8787``. Every
             user of this machine can read it. None for none.
+        durability: ``fsync``: a block counts once what it wrote is on the disk, so that a loss of power costs
+            no block that the ledger calls done. ``none`` leaves that to the operating system.
     """
 
     workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
@@ -33,3 +36,4 @@ class ExecutionConfig(Config):
     packet_seconds: float = Field(default=10.0, gt=0)
     dashboard: str | None = None
     overwrite: bool = False
+    durability: Durability = "fsync"

@@ -4,6 +4,7 @@ A job in full, with the smallest description that the engine takes::
 
     class Doubling:
         target = PartialFolder(Path("doubled.npy"), suffix=".npy")
+        retry_failed, durability = True, "fsync"
 
         def plan(self, stored, ask):
             return DoublingPlan(source="numbers.npy", blocks=(10,))
@@ -37,6 +38,7 @@ from functools import partial
 from math import prod
 from typing import Any, Generic, Protocol, TypeVar
 
+from unet_batch import unsynced
 from unet_batch.config import Config
 from unet_batch.engine.passes import BlockPass, PassRun, open_blocks
 from unet_batch.engine.plans import as_json, differences, refuse_other
@@ -48,6 +50,7 @@ from unet_batch.errors import DamageError, FormatError, InputError, UnetBatchErr
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.lock import OutputLock
+from unet_batch.unsynced import Durability
 
 AnswerT = TypeVar("AnswerT")
 PlanT = TypeVar("PlanT", bound=Config)
@@ -67,6 +70,7 @@ class BlockJob(Protocol[PlanT, ResultT_co]):
 
     Attributes:
         retry_failed: try blocks again that an earlier run set aside.
+        durability: ``fsync`` for blocks that outlive a loss of power once they count.
     """
 
     @property
@@ -76,6 +80,10 @@ class BlockJob(Protocol[PlanT, ResultT_co]):
     @property
     def retry_failed(self) -> bool:
         """Whether blocks are tried again that an earlier run set aside."""
+
+    @property
+    def durability(self) -> Durability:
+        """Whether a block is on the disk before it counts."""
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> PlanT:
         """What is computed; where it runs is not in it.
@@ -114,7 +122,7 @@ def run_job(job: BlockJob[PlanT, ResultT], hooks: Hooks = Hooks()) -> ResultT:
     """
     target = job.target
     target.check()
-    with lock_of(target) as lock:
+    with lock_of(target) as lock, unsynced.collected(job.durability):
         facts = _JobRun(job, hooks, lock).run()
     return job.result(facts)
 
@@ -194,6 +202,8 @@ class _JobRun(Generic[PlanT, ResultT]):
 
     def _complete(self, one: BlockPass, ledger: Ledger, later: int, closing: ExitStack) -> bool:
         """Do what is left of a pass; whether no block is open afterwards."""
+        if self.resumed and (gone := one.forget_lost(ledger)):
+            self.reporter.notify(f"{gone} blocks of an earlier run are gone: they are done again")
         retry = self.job.retry_failed or not self.target.keeps_failed
         todo = open_blocks(one.blocks, ledger, retry_failed=retry)
         self.reporter.begin_pass(int(todo.size) + later)
@@ -203,7 +213,7 @@ class _JobRun(Generic[PlanT, ResultT]):
             pixels = min(prod(one.blocks.shape), int(todo.size) * prod(one.blocks.block))
             pool = self._workers(pixels, closing)
             work = one.work(-(-int(todo.size) // pool.count()))
-            PassRun(one, ledger, self.reporter).run(pool.execute, work, todo)
+            PassRun(one, ledger, self.reporter, self.job.durability).run(pool.execute, work, todo)
         counts = ledger.totals().blocks
         if counts[Status.FAILED] and not self.target.keeps_failed:
             raise DamageError(
@@ -225,6 +235,7 @@ class _JobRun(Generic[PlanT, ResultT]):
             )
         else:
             self.reporter.notify("nothing to do: every block is in the store")
+        unsynced.sync()
         self.target.publish(facts)
         return facts
 

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch import unsynced
 from unet_batch.atomic import atomic_file
 from unet_batch.errors import DamageError
 from unet_batch.store.io_errors import writing
+from unet_batch.store.journal import Status
+from unet_batch.store.ledger import Ledger
+from unet_batch.tiling import BlockGrid
 
 _FOLDER_SIZE = 1000  # files in a folder: file systems of clusters suffer from more
 
@@ -32,6 +36,7 @@ class Parts:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(path, fsync=False) as file:
                 np.savez(file, allow_pickle=False, **arrays)
+            unsynced.add(path, within=Path(self.folder).parent)
 
     def read(self, number: int, names: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
         """The arrays of a block, or those of them whose names begin with one of ``names``.
@@ -47,6 +52,11 @@ class Parts:
             raise DamageError(
                 f"{path}: cannot be read ({type(error).__name__}); remove {self.folder} and run again"
             ) from error
+
+    def lost(self, grid: BlockGrid, ledger: Ledger) -> list[tuple[int, ...]]:
+        """Indices of the blocks that ``ledger`` calls done and that have no file."""
+        done = [tuple(int(i) for i in index) for index in ledger.with_status(Status.DONE)]
+        return [index for index in done if not self._path(grid.number(index)).is_file()]
 
     def _path(self, number: int) -> Path:
         return Path(self.folder, str(number // _FOLDER_SIZE), f"{number % _FOLDER_SIZE}.npz")

@@ -107,7 +107,7 @@ def worker_pool(
         yield WorkerPool(lambda question: question(), serial.run)
         return
     wait = patience(config.scheduler)
-    packing = by_dask.Packing(seconds=config.packet_seconds, patience=wait)
+    packing = by_dask.Packing(config.packet_seconds, patience=wait, durability=config.durability)
     cluster = _cluster(config, count, threads)
     with connect(cluster) as client:
         execute = partial(by_dask.run, client, packing=packing)

@@ -3,6 +3,7 @@
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from unet_batch.formats.config import ReadConfig
+from unet_batch.unsynced import Durability
 
 Extent = PositiveInt | tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt]
 """One number for all spatial axes, or one per axis."""
@@ -32,6 +33,8 @@ class IngestConfig(ReadConfig):
     """Threads that decode and write; 0: the plain loop; None: one per usable core, at most 8."""
     overwrite: bool = False
     """Whether a Zarr store that lies at the output may be replaced."""
+    durability: Durability = "fsync"
+    """fsync: a block counts once it is on the disk; none leaves that to the operating system."""
 
     @property
     def rows(self) -> int:

@@ -23,6 +23,7 @@ from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS, MasksLayout
 from unet_batch.tiling import BlockGrid, Box
+from unet_batch.unsynced import Durability
 
 
 class Labelling(Protocol):
@@ -58,6 +59,7 @@ class PaintJob:
         workers_wanted: threads; None: as many as suit the machine.
         attributes: what the store keeps of where they come from.
         image: identity of the image whose grid they have, where there is one.
+        durability: whether a block is on the disk before it counts.
     """
 
     source: Path
@@ -67,6 +69,7 @@ class PaintJob:
     workers_wanted: int | None
     attributes: Mapping[str, Any]
     image: str | None = None
+    durability: Durability = "fsync"
     retry_failed: bool = True
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> IngestPlan:
@@ -93,7 +96,13 @@ class PaintJob:
         work, classes = PaintWork(self.labelling, masks, blocks), len(masks.layout.names) + 1
         return [
             BlockPass(
-                self.target.folder, blocks, lambda _: work, classes, order="rows", prepare=masks.clean_scratch
+                self.target.folder,
+                blocks,
+                lambda _: work,
+                classes,
+                order="rows",
+                prepare=masks.clean_scratch,
+                lost=masks.lost_blocks,
             )
         ]
 

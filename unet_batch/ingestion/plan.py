@@ -13,7 +13,7 @@ from unet_batch.formats.raster import is_remote
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.masks_layout import MasksLayout
 
-_ELSEWHERE = {"workers", "overwrite", "cache_mb"}  # none of it changes what is written
+_ELSEWHERE = {"workers", "overwrite", "cache_mb", "durability"}  # none of it changes what is written
 _MOST_WORKERS = 8
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from unet_batch.ingestion.plan import IngestPlan, make_plan, threads
 from unet_batch.ingestion.store_folder import StoreFolder, named
 from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
-from unet_batch.store.image_writer import ImageLayout, ImageWriter
+from unet_batch.store.image_writer import ImageLayout, ImageWriter, lost_of
 from unet_batch.store.layout import PyramidLayout
+from unet_batch.store.ledger import Ledger
 from unet_batch.store.nodata import Nodata
 from unet_batch.tiling import BlockGrid, Box
+from unet_batch.unsynced import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,11 @@ class IngestJob:
     config: IngestConfig
     retry_failed: bool = True
 
+    @property
+    def durability(self) -> Durability:
+        """The caller's setting."""
+        return self.config.durability
+
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> IngestPlan:
         """The file's identity, the settings, and the layout that follows from both."""
         del stored, ask
@@ -145,6 +153,7 @@ class IngestJob:
                 lambda _: work,
                 order="rows",
                 prepare=output.clean_scratch,
+                lost=partial(output.lost, self.blocking.blocks),
             )
         ]
 
@@ -223,10 +232,16 @@ class _Output:
             written ^= self.count.write_block(box, valid[np.newaxis].astype(np.uint8))
         return written
 
+    @property
+    def writers(self) -> list[ImageWriter]:
+        return [writer for writer in (self.image, self.count) if writer is not None]
+
     def clean_scratch(self) -> None:
-        for writer in (self.image, self.count):
-            if writer is not None:
-                writer.layer.clean_scratch()
+        for writer in self.writers:
+            writer.layer.clean_scratch()
+
+    def lost(self, blocks: BlockGrid, ledger: Ledger) -> list[tuple[int, ...]]:
+        return lost_of(self.writers, blocks, ledger)
 
     def finish(self) -> None:
         if self.count is not None:

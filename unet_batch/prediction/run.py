@@ -34,6 +34,7 @@ from unet_batch.prediction.scale import remark
 from unet_batch.prediction.status import Status, plan_of, status
 from unet_batch.store.group import refuse_occupied
 from unet_batch.store.masks import Masks
+from unet_batch.unsynced import Durability
 
 PACKAGES = ("unet-batch", "torch", "openvino", "zarr", "zarrs", "numpy", "dask")
 
@@ -125,6 +126,11 @@ class PredictJob:
         self.request, self.target, self.axes, self.retry_failed = request, target, axes, retry_failed
         self.rate: float | None = None
 
+    @property
+    def durability(self) -> Durability:
+        """The caller's setting."""
+        return self.request.config.durability
+
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> Plan:
         """What ``auto`` means comes from the store, or from a trial where the blocks will be computed."""
         request, config = self.request, self.request.config
@@ -153,7 +159,8 @@ class PredictJob:
         """One pass, whose ledger is in the store."""
         work = partial(self._work, plan)
         classes, skipped = classes_counted(plan), partial(self._skipped, plan)
-        return [BlockPass(self.target.folder, plan.blocks, work, classes, skipped)]
+        lost = Masks.open(self.target.path).lost_blocks
+        return [BlockPass(self.target.folder, plan.blocks, work, classes, skipped, lost=lost)]
 
     def finish(self, plan: Plan, reporter: Reporter) -> Facts:
         """Coarse levels; a kill before they are whole leaves them to the next run."""

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unet_batch import unsynced
 from unet_batch.engine.progress import Hooks
 from unet_batch.errors import DamageError
 from unet_batch.prediction.config import PredictConfig
@@ -30,7 +31,7 @@ class Verification:
         failed: blocks that were set aside.
         checked: blocks compared.
         bad_blocks: grid indices of blocks that differed or could not be read.
-        bad_levels: levels above those that blocks write, with what cannot be read of them.
+        bad_levels: levels above those that blocks write, with what is wrong with them.
         repaired: whether they were computed again.
     """
 
@@ -115,12 +116,12 @@ def _check(path: str | Path, watch: Watch) -> Verification:
 
 
 def _bad_levels(masks: Masks) -> Iterator[str]:
-    """Damage in levels that no block wrote; their content is made from the others, so readable is right."""
-    for name, layer in masks.layers.items():
+    """Levels that no block wrote and that are not what the level below gives; none before they are due."""
+    for name, layer in masks.layers.items() if masks.attributes.get("finished") else ():
         for level in range(layer.written_levels, len(layer.levels)):
             try:
-                for box in layer.shards(level):
-                    layer.read(box, level)
+                if layer.coarse_differ(level, masks.layout.halve(name)):
+                    yield f"{name} level {level}: is not what level {level - 1} gives"
             except DamageError as error:
                 yield f"{name} level {level}: {error}"
 
@@ -128,12 +129,13 @@ def _bad_levels(masks: Masks) -> Iterator[str]:
 def _repair(
     path: str | Path, bad: tuple[tuple[int, ...], ...], request: Request | None, hooks: Hooks
 ) -> None:
-    with Ledger.open(path, writable=True) as ledger:
+    with unsynced.collected(), Ledger.open(path, writable=True) as ledger:
         for index in bad:
             ledger.record(Entry(index, Status.PENDING))
+        if request is None:
+            Masks.open(path, writable=True).finish()
+            unsynced.sync()
     if request is not None:
         predict(
             request.image.path, path, request.models, request.config, axes=request.image.axes, hooks=hooks
         )
-    else:
-        Masks.open(path, writable=True).finish()

@@ -18,17 +18,23 @@ from distributed import Client, Future, as_completed, get_worker, wait
 from distributed.client import FutureCancelledError, FuturesCancelledError
 from distributed.scheduler import KilledWorker
 
+from unet_batch import unsynced
 from unet_batch.errors import UnfinishedError, WorkerLostError
 from unet_batch.schedule.events import FATAL, Event, Stop, Work, attempt, describe
 from unet_batch.schedule.ladder import Ladder
+from unet_batch.unsynced import Durability
 
 Packet = tuple[int, ...]
 
 
-def run_packet(work: Work, packet: Packet) -> list[Event]:
-    """On a worker: the blocks of a packet in turn."""
+def run_packet(work: Work, packet: Packet, durability: Durability) -> list[Event]:
+    """On a worker: the blocks of a packet in turn; what they wrote is synced before anyone hears of it."""
     worker = get_worker().address
-    return [attempt(work, number, worker) for number in packet]
+    with unsynced.collected(durability):
+        events = [attempt(work, number, worker) for number in packet]
+        if durability == "fsync":
+            unsynced.sync()
+    return events
 
 
 def packets_here() -> int:
@@ -53,11 +59,13 @@ class Packing:
         seconds: wall time that a packet should take; the scheduler's cost per task is some 0.5 ms.
         largest: most blocks in a packet, so that a lost worker loses little.
         patience: seconds without any worker after which the run ends, unfinished.
+        durability: whether a worker syncs what the blocks of a packet wrote.
     """
 
     seconds: float = 10.0
     largest: int = 256
     patience: float = inf
+    durability: Durability = "fsync"
 
 
 def run(
@@ -241,6 +249,7 @@ class _Run:
             run_packet,
             self.work,
             packet,
+            self.packing.durability,
             pure=False,
             workers=self._elsewhere(packet),
             allow_other_workers=True,

@@ -6,19 +6,20 @@ Knows nothing of images, masks or axes.
 
 import hashlib
 import os
-import threading
-import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.storage import LocalStore, StorePath
+from zarr.storage import LocalStore
 
+from unet_batch import unsynced
 from unet_batch.errors import DamageError, FormatError, OutputError, one_line
+from unet_batch.store import shard_file
 from unet_batch.store.cache import ChunkCache, ReadCount, read_through
 from unet_batch.store.containment import inside
 from unet_batch.store.io_errors import is_local, reading_metadata, writing
@@ -26,9 +27,10 @@ from unet_batch.store.layout import ArrayLayout, codecs
 from unet_batch.store.pipeline import default_threads, opened, uses_zarrs, zarrs_reads
 from unet_batch.tiling import BlockGrid, Box
 
-Location: TypeAlias = str | Path | Store
+if TYPE_CHECKING:
+    from unet_batch.store.presence import Presence
 
-SCRATCH = ".partial"
+Location: TypeAlias = str | Path | Store
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Array:
     shards: BlockGrid = field(init=False)
     local: Path | None = field(init=False)
     metadata: dict[str, Any] = field(init=False)
+    presence: "Presence | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.shape = self.zarray.shape
@@ -75,11 +78,12 @@ class Array:
         """The pixels of ``box``, which lies inside the shape.
 
         Raises:
-            DamageError: stored data that fails its checksum or cannot be decoded.
+            DamageError: stored data that fails its checksum or cannot be decoded, or that is gone.
         """
         self._check_inside(box)
         if not box.size:
             return np.empty(box.shape, self.dtype)
+        self.require_present(box)
         fault = self._attempt(box)
         if isinstance(fault, np.ndarray):
             return fault
@@ -111,7 +115,7 @@ class Array:
             if self.local is None:
                 self.zarray[box.slices] = data
             else:
-                self._replace(self.local, index, data)
+                shard_file.replace(self.local, self._file(self.local, index), data, self.metadata)
 
     def has_data(self, box: Box) -> bool:
         """Whether any shard that touches ``box`` was ever written with more than fill (local arrays only)."""
@@ -120,6 +124,23 @@ class Array:
         return any(
             self._file(self.local, index).exists() for index in self.shards.indices_in(box).positions()
         )
+
+    def require_present(self, box: Box) -> None:
+        """Raise DamageError where a shard that touches ``box`` has no file, and a ledger calls it done."""
+        if self.presence is None or self.local is None:
+            return
+        for index in self.shards.indices_in(box).positions():
+            if not self._file(self.local, index).exists():
+                self.presence.require(index)
+
+    def present(self) -> NDArray[np.bool_]:
+        """Which shards have files, as an array of their grid's shape (local arrays only)."""
+        assert self.local is not None, "only of stores on disk"
+        names = {entry.path for entry in _files(self.local / "c")}
+        found = np.zeros(self.shards.counts, np.bool_)
+        for index in np.ndindex(*self.shards.counts):
+            found[index] = str(self._file(self.local, index)) in names
+        return found
 
     def stamp(self) -> str:
         """Changes whenever a shard is written or removed (local arrays; others: always the same)."""
@@ -135,7 +156,7 @@ class Array:
         """Remove what killed writers left beside the shards; only while nobody writes."""
         if self.local is not None:
             with writing(self.path):
-                _remove_scratch(self.local / SCRATCH)
+                shard_file.remove_scratch(self.local / shard_file.SCRATCH)
 
     def _attempt(self, box: Box) -> NDArray[Any] | BaseException:
         try:
@@ -176,32 +197,6 @@ class Array:
     def _file(self, root: Path, index: tuple[int, ...]) -> Path:
         return root / self.zarray.metadata.encode_chunk_key(index)
 
-    def _replace(self, root: Path, index: tuple[int, ...], data: NDArray[Any]) -> None:
-        # zarrs writes in place and zarr-python renames: encoding a one-shard array beside the real one and
-        # renaming its only file is safe with either, and never reads what a killed writer left.
-        scratch = root / SCRATCH / f"{os.getpid()}-{threading.get_ident()}-{uuid.uuid4().hex}"
-        target = self._file(root, index)
-        for folder in (target.parent, scratch):  # of a foreign store these may be links
-            inside(str(root), str(folder.relative_to(root)))
-        try:
-            self._one_shard(scratch, data.shape)[...] = data
-            file = scratch / ".".join("0" * data.ndim)
-            if file.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                file.replace(target)
-            else:
-                target.unlink(missing_ok=True)
-        finally:
-            _remove_scratch(scratch)
-
-    def _one_shard(self, scratch: Path, shape: tuple[int, ...]) -> zarr.Array[Any]:
-        separator = {"name": "v2", "configuration": {"separator": "."}}
-        metadata = {**self.metadata, "shape": shape, "chunk_key_encoding": separator, "attributes": {}}
-        store = StorePath(LocalStore(scratch))
-        # One thread: with more, zarrs orders the chunks of a shard as they come, and equal pixels give
-        # unequal files (measured: 11 of 12). Workers write several shards at once instead.
-        return opened(lambda: zarr.Array.from_dict(store, metadata), fast=True, threads=1)
-
 
 def open_array(
     location: Location, inner: str = "", *, read_only: bool = True, threads: int | None = None
@@ -241,6 +236,8 @@ def create_array(
         opened(
             lambda: _created(where, layout, replace=replace), fast=False, threads=threads or default_threads()
         )
+        if is_local(where):
+            unsynced.add(Path(where) / "zarr.json", within=Path(where).parent)
     return open_array(where, read_only=False, threads=threads)
 
 
@@ -279,18 +276,11 @@ def _reopen(location: Location, inner: str, read_only: bool, threads: int) -> Ar
     return open_array(location, inner, read_only=read_only, threads=threads)
 
 
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    if folder.is_dir():
+        for entry in os.scandir(folder):
+            yield from _files(Path(entry.path)) if entry.is_dir() else [entry]
+
+
 def _on_disk(zarray: zarr.Array[Any]) -> bool:
     return isinstance(zarray.store, LocalStore)
-
-
-def _remove_scratch(folder: Path) -> None:
-    if folder.is_symlink():  # never followed: what it leads to is not ours
-        folder.unlink()
-    if not folder.is_dir():
-        return
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            _remove_scratch(entry)
-        else:
-            entry.unlink(missing_ok=True)
-    folder.rmdir()

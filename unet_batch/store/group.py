@@ -8,6 +8,7 @@ from typing import Any
 
 import zarr
 
+from unet_batch import unsynced
 from unet_batch.atomic import atomic_write
 from unet_batch.errors import MissingError, OutputError
 from unet_batch.store.arrays import Location
@@ -40,6 +41,8 @@ def write_group(path: str, attributes: dict[str, Any]) -> None:
             zarr.open_group(path, mode="a").attrs.put(attributes)
             return
         Path(path).mkdir(parents=True, exist_ok=True)
+        unsynced.add(Path(path) / "zarr.json", within=Path(path).parent)
+        unsynced.sync()  # a group stands for all that was written before it
         text = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=1)
         atomic_write(Path(path) / "zarr.json", text)
 
@@ -56,6 +59,8 @@ def write_scalar(path: str, attributes: dict[str, Any]) -> None:
             attributes=attributes,
             overwrite=True,
         )
+        if is_local(path):
+            unsynced.add(Path(path) / "zarr.json", within=Path(path).parent)
 
 
 def refuse_occupied(path: str) -> None:

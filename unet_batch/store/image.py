@@ -24,6 +24,7 @@ from unet_batch.store.group import read_node
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layer import channels_first, with_channels
 from unet_batch.store.nodata import Nodata, parse, with_nan
+from unet_batch.store.presence import watch
 from unet_batch.store.sampling import means, percentiles
 from unet_batch.tiling.box import Box
 
@@ -62,8 +63,12 @@ class Image:
     own: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Location, axes: str | None = None, level: int = 0) -> "Image":
+    def open(
+        cls, path: Location, axes: str | None = None, level: int = 0, *, watched: bool = True
+    ) -> "Image":
         """The image at ``path``. A plain array of more than two axes needs ``axes`` or dimension names.
+
+        Unless told otherwise, blocks that a ledger in it calls done, and whose file is gone, are damage.
 
         Raises:
             MissingError: no such path.
@@ -76,6 +81,8 @@ class Image:
             image = _plain(cls, path, axes, attributes)
         else:
             image = _from_ome(cls, path, axes, attributes)
+        if watched:
+            watch(image.path, image.arrays, image.axes)
         return image.at_level(level)
 
     @staticmethod

@@ -1,8 +1,9 @@
 """Writing an Image: OME-Zarr 0.5 with its pyramid, block by block. Used by ingest; reads nothing foreign."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import xor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +16,11 @@ from unet_batch.store.checksum import checksum
 from unet_batch.store.group import refuse_occupied, write_group
 from unet_batch.store.layer import Halve, Layer
 from unet_batch.store.layout import PyramidLayout
+from unet_batch.store.ledger import Ledger
 from unet_batch.store.nodata import Nodata, to_json, with_nan
+from unet_batch.store.presence import lost_blocks
 from unet_batch.store.pyramid import halve_max, halve_mean
+from unet_batch.tiling import BlockGrid
 from unet_batch.tiling.box import Box
 
 
@@ -85,6 +89,14 @@ class ImageWriter:
         self.layer.write_block(box, levels)
         return checksum(levels)
 
+    def block_checksum(self, box: Box) -> int:
+        """The checksum of what is stored of a block, to compare with what ``write_block`` returned.
+
+        Raises:
+            DamageError: stored data that fails its own checksum.
+        """
+        return checksum(self.layer.read_block(box))
+
     def finish(self) -> None:
         """Write the coarse levels from the fine ones, then the metadata. May be repeated."""
         self.layer.fill_coarse(self._halve)
@@ -127,6 +139,18 @@ class ImageWriter:
         if layout.source:
             own["source"] = dict(layout.source)
         return own
+
+
+def lost_of(writers: Sequence[ImageWriter], blocks: BlockGrid, ledger: Ledger) -> list[tuple[int, ...]]:
+    """Grid indices of blocks that ``ledger`` calls done, and of which a file of one of the stores is gone.
+
+    The ledger's checksums are those of all stores together, by exclusive or.
+    """
+
+    def stored(index: tuple[int, ...]) -> int:
+        return reduce(xor, (one.block_checksum(blocks.box(index)) for one in writers))
+
+    return lost_blocks([one.layer for one in writers], ledger, stored)
 
 
 def display_range(dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from unet_batch import unsynced
 from unet_batch.atomic import atomic_file
 from unet_batch.errors import FormatError, MissingError, OutputError, UnetBatchError, one_line, write_fault
 
@@ -51,8 +52,10 @@ def written_whole(path: Path, *, fsync: bool = False) -> Iterator[BinaryIO]:
     Raises:
         OutputError: a full disk, no permission.
     """
-    with writing(str(path)), atomic_file(path, fsync=fsync) as file:
-        yield file
+    with writing(str(path)):
+        with atomic_file(path, fsync=fsync) as file:
+            yield file
+        unsynced.add(path, within=path.parent.parent)
 
 
 def is_local(where: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 
+from unet_batch import unsynced
 from unet_batch.atomic import atomic_write
 from unet_batch.store.io_errors import writing
 
@@ -56,6 +57,7 @@ class Journal:
             if self._descriptor < 0:
                 self._descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             _write_all(self._descriptor, line.encode())
+        unsynced.add(self.file)
 
     def entries(self) -> Iterator[Entry]:
         """What was appended since the journal was last emptied, as far as it is readable."""

@@ -113,24 +113,40 @@ class Layer:
             for box in self.shards(level):
                 self._fill_shard(level, box, halve)
 
+    def coarse_differ(self, level: int, halve: Halve) -> bool:
+        """Whether a level above the one-pass ones is not what the level below gives.
+
+        Raises:
+            DamageError: pixels of either level that cannot be read.
+        """
+        return any(
+            not np.array_equal(self.read(box, level), halve(self.read(self._below(level, box), level - 1)))
+            for box in self.shards(level)
+        )
+
     def clean_scratch(self) -> None:
         """Remove what killed writers left; only while nobody writes."""
         for array in self.levels:
             array.clean_scratch()
 
     def _fill_shard(self, level: int, box: Box, halve: Halve) -> None:
-        factor = tuple(
-            a // b for a, b in zip(self.layout.factor(level), self.layout.factor(level - 1), strict=True)
-        )
-        below = box.scale_up(factor).intersect(Box.of_shape(self.layout.shape_at(level - 1)))
+        below = self._below(level, box)
         stored = with_channels(below, self.layout.axes, 0, self.layout.channels)
         target = with_channels(box, self.layout.axes, 0, self.layout.channels)
+        self.levels[level - 1].require_present(stored)
         if self.levels[level - 1].has_data(stored):
             self.write(box, halve(self.read(below, level - 1)), level)
         elif self.levels[level].has_data(target):
             self.write(
                 box, np.full((self.layout.channels, *box.shape), self.layout.fill, self.layout.dtype), level
             )
+
+    def _below(self, level: int, box: Box) -> Box:
+        """The pixels of the level below that ``box`` of ``level`` is made of."""
+        factor = tuple(
+            a // b for a, b in zip(self.layout.factor(level), self.layout.factor(level - 1), strict=True)
+        )
+        return box.scale_up(factor).intersect(Box.of_shape(self.layout.shape_at(level - 1)))
 
     def shards(self, level: int) -> Iterator[Box]:
         """Every shard of ``level``, clipped to its shape."""

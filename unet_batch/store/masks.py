@@ -21,8 +21,12 @@ from unet_batch.store.group import read_node, refuse_occupied, write_group
 from unet_batch.store.io_errors import is_local
 from unet_batch.store.labels import levels_of, register, source_of, unregister
 from unet_batch.store.layer import Layer
+from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks_layout import LABELS, MasksLayout
+from unet_batch.store.presence import AGAIN, lost_blocks, watch
 from unet_batch.tiling.box import Box
+
+_OBJECTS_CURE = "remove the store and its table, and find the objects once more"
 
 BlockArrays = Mapping[str, Sequence[NDArray[Any]]]
 
@@ -90,8 +94,10 @@ class Masks:
                 unregister(Path(path))
 
     @classmethod
-    def open(cls, path: str | Path, *, writable: bool = False) -> "Masks":
+    def open(cls, path: str | Path, *, writable: bool = False, watched: bool = True) -> "Masks":
         """The store at ``path``.
+
+        Unless told otherwise, blocks that the ledger calls done, and whose file is gone, are damage.
 
         Raises:
             MissingError: no such path.
@@ -107,6 +113,9 @@ class Masks:
             name: Layer.open(_layer_of(where, name), layout.layer(name), writable=writable)
             for name in layout.layer_names
         }
+        for layer in layers.values() if watched else ():
+            cure = _OBJECTS_CURE if layout.kind == "instances" else AGAIN
+            watch(where, layer.levels[: layer.written_levels], layer.layout.axes, cure)
         return cls(where, layout, own, layers)
 
     @property
@@ -144,6 +153,13 @@ class Masks:
             DamageError: stored data that fails its own checksum.
         """
         return block_checksum({name: layer.read_block(box) for name, layer in self.layers.items()})
+
+    def lost_blocks(self, ledger: Ledger) -> list[tuple[int, ...]]:
+        """Grid indices of blocks that ``ledger`` calls done, and whose files are gone."""
+        grid = self.layout.blocks
+        return lost_blocks(
+            [*self.layers.values()], ledger, lambda index: self.block_checksum(grid.box(index))
+        )
 
     def finish(self) -> None:
         """Write the coarse levels from those that blocks wrote. May be interrupted and repeated."""

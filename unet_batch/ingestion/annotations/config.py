@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from unet_batch.config import Config
 from unet_batch.ingestion.config import Extent
+from unet_batch.unsynced import Durability
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[float, Field(ge=0, le=10_000)]
@@ -39,6 +40,7 @@ class AnnotationsConfig(Config):
         compression: zstd, zstd:LEVEL, blosc-lz4 or none; always with a checksum.
         workers: threads that paint; 0: the plain loop; null: one per usable core, at most 8.
         overwrite: whether labels that lie at the output may be replaced.
+        durability: ``fsync``: a block counts once it is on the disk; ``none`` leaves that to the system.
     """
 
     classes: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(default=None, min_length=1)
@@ -60,6 +62,7 @@ class AnnotationsConfig(Config):
     compression: str = "zstd"
     workers: NonNegativeInt | None = None
     overwrite: bool = False
+    durability: Durability = "fsync"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

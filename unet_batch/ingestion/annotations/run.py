@@ -87,8 +87,11 @@ def ingest_annotations(
     ground = int(layout.fill) if config.rest is None else naming.classes.index(config.rest)
     names = layout.names
     painter = Painter(drawing, layout, ground, config.all_touched, config.planes == "all")
-    attributes = {"annotations": {"source": source.name, **config.model_dump(mode="json")}}
-    job = PaintJob(source, target, painter, config, config.workers, attributes, image.identity())
+    settings = config.model_dump(mode="json", exclude={"durability"})
+    attributes = {"annotations": {"source": source.name, **settings}}
+    job = PaintJob(
+        source, target, painter, config, config.workers, attributes, image.identity(), config.durability
+    )
     painted = run_job(job, hooks)
     if painted.finished and source_of(str(out), layout) is not None:
         register(Path(out))

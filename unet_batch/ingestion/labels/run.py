@@ -73,8 +73,11 @@ def ingest_labels(
     target.check()
     with opened(source, config) as pixels:
         painter = _painter(source, pixels, config)
-        attributes = {"labels": {"source": source.name, **config.model_dump(mode="json")}}
-        job = PaintJob(source, target, painter, config, config.workers, attributes)
+        settings = config.model_dump(mode="json", exclude={"durability"})
+        attributes = {"labels": {"source": source.name, **settings}}
+        job = PaintJob(
+            source, target, painter, config, config.workers, attributes, durability=config.durability
+        )
         painted = run_job(job, hooks)
     if painted.finished and source_of(str(out), painter.layout) is not None:
         register(Path(out))

@@ -30,9 +30,10 @@ from unet_batch.schedule.events import Event
 from unet_batch.store.creation import remove
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import is_emptying, refuse_occupied
-from unet_batch.store.image_writer import ImageWriter
+from unet_batch.store.image_writer import ImageWriter, lost_of
 from unet_batch.store.io_errors import is_local, writing
 from unet_batch.store.ledger import FOLDER, Ledger
+from unet_batch.unsynced import Durability
 
 DAMAGED = Path(FOLDER) / "damaged.log"
 _MOST_WORKERS = 8
@@ -160,6 +161,11 @@ class MosaicJob:
     config: MosaicConfig
     retry_failed: bool
 
+    @property
+    def durability(self) -> Durability:
+        """The caller's setting."""
+        return self.config.durability
+
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> MosaicPlan:
         """The plan that the scenes and settings make."""
         del stored, ask
@@ -178,7 +184,8 @@ class MosaicJob:
     def passes(self, plan: MosaicPlan) -> list[BlockPass]:
         """One pass over the blocks that have scenes."""
         work, empty = MosaicWork(self.target.path), partial(_without_scenes, plan)
-        return [BlockPass(self.target.folder, plan.grid, lambda _: work, skipped=empty)]
+        lost = partial(lost_of, self.target.writers(plan), plan.grid)
+        return [BlockPass(self.target.folder, plan.grid, lambda _: work, skipped=empty, lost=lost)]
 
     def finish(self, plan: MosaicPlan, reporter: Reporter) -> Facts:
         """Coarse levels, and the metadata that makes it an image."""

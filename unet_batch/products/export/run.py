@@ -27,6 +27,7 @@ from unet_batch.products.export.vector.product import Polygons
 from unet_batch.products.export.view import ImageView, Source, View
 from unet_batch.store.group import read_node
 from unet_batch.store.io_errors import writing
+from unet_batch.unsynced import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,11 @@ class ExportJob:
     target: ExportFolder
     config: ExportConfig
     retry_failed: bool = True
+
+    @property
+    def durability(self) -> Durability:
+        """The caller's setting."""
+        return self.config.durability
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> ExportPlan:
         """The masks as they are now, and the settings."""

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
+from unet_batch.unsynced import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,11 @@ class ObjectsJob:
     fragments: dict[int, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def durability(self) -> Durability:
+        """The caller's setting."""
+        return self.config.durability
+
     def done_before(self) -> ObjectsResult | None:
         """What an earlier call made, if it is all there."""
         out = self.target.out
@@ -149,7 +156,8 @@ class ObjectsJob:
         """Fragments are found in all blocks; then, where asked for, the numbers of objects are written."""
         image, level = (None, 0) if self.image is None else (self.image.path, self.image.level)
         work = FindWork(plan, self.masks.path, image, level, self._found.folder)
-        find = BlockPass(self.target.folder, plan.grid, lambda _: work)
+        lost = partial(self._found.lost, plan.grid)
+        find = BlockPass(self.target.folder, plan.grid, lambda _: work, lost=lost)
         if self.store is None:
             return [find]
         return [find, self.store.fill(self.masks.path, self._numbers.folder, self.fragments, self._join)]

@@ -118,6 +118,7 @@ class ObjectStore:
             lambda _: work,
             skipped=without_objects,
             prepare=prepare,
+            lost=lambda ledger: Masks.open(self.path).lost_blocks(ledger),
             complete=self._finish,
         )
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.lock import OutputLock
 from unet_batch.store.masks import Masks
+from unet_batch.unsynced import Durability
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -107,6 +109,11 @@ class StatsJob:
     work: CountWork
     retry_failed: bool = True
 
+    @property
+    def durability(self) -> Durability:
+        """The caller's setting."""
+        return self.config.durability
+
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> StatsPlan:
         """What the masks, zones and reference make."""
         del stored, ask
@@ -121,7 +128,8 @@ class StatsJob:
 
     def passes(self, plan: StatsPlan) -> list[BlockPass]:
         """One pass."""
-        return [BlockPass(self.target.folder, plan.grid, lambda _: self.work)]
+        lost = partial(Parts(self.work.parts).lost, plan.grid)
+        return [BlockPass(self.target.folder, plan.grid, lambda _: self.work, lost=lost)]
 
     def finish(self, plan: StatsPlan, reporter: Reporter) -> Facts:
         """The table of all blocks together."""

@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.passes import BlockPass, without_files
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.product import Count, Joined
 from unet_batch.products.export.raster.cog import write_cog, write_parts
@@ -106,9 +106,19 @@ class TilesWork:
             return list(pixels)
         return [np.moveaxis(pixels, 0, -1)]
 
-    def _carry(self, number: int, pixels: NDArray[Any]) -> None:
+    def files(self, number: int) -> list[Path]:
+        """What block ``number`` leaves."""
+        kinds = ["tiles", _CARRY] if self._carries else ["tiles"]
+        return [piece_path(self.folder, self.geometry, self.group, number, kind) for kind in kinds]
+
+    @property
+    def _carries(self) -> bool:
+        """Whether the next group's finest level is made of what this one's blocks leave."""
         following = (self.group + 1) * self.geometry.span
-        if self.view.stored_levels <= following < self.geometry.levels:
+        return self.view.stored_levels <= following < self.geometry.levels
+
+    def _carry(self, number: int, pixels: NDArray[Any]) -> None:
+        if self._carries:
             path = piece_path(self.folder, self.geometry, self.group, number, _CARRY)
             with written_whole(path) as file:
                 np.save(file, self.view.halve(pixels))
@@ -155,9 +165,13 @@ class Raster:
                 folder / f"level-{group * geometry.span}",
                 geometry.grid(group),
                 partial(self._work, folder, group),
+                lost=without_files(partial(self._files, folder, group), geometry.grid(group)),
             )
             for group in range(geometry.groups)
         ]
+
+    def _files(self, folder: Path, group: int, number: int) -> list[Path]:
+        return self._work(folder, group, 1).files(number)
 
     def _work(self, folder: Path, group: int, _blocks: int) -> TilesWork:
         return TilesWork(self.view, self.geometry, group, folder, self.config.compression)

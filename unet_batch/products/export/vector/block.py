@@ -143,6 +143,10 @@ class PolygonsWork:
         stages = zip(("read", "trace", "write"), times[:-1], times[1:], strict=True)
         return Event(number, "done", stages={name: end - begin for name, begin, end in stages})
 
+    def files(self, number: int) -> list[Path]:
+        """What block ``number`` leaves."""
+        return [features_path(self.folder, number), fragments_path(self.folder, number)]
+
 
 def features_path(folder: Path, number: int) -> Path:
     """Where the finished features of a block are."""

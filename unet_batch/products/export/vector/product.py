@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-from unet_batch.engine.passes import BlockPass
+from unet_batch.engine.passes import BlockPass, without_files
 from unet_batch.errors import InputError
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.measure import LONGITUDE_LATITUDE, Measure, Place
@@ -65,7 +65,8 @@ class Polygons:
         """One pass."""
         tracing = Tracing(self.view.shape[1], self.config.connectivity, self.config.tolerance)
         work = PolygonsWork(self.view, self.grid, self.selections, tracing, self.measure, self.sink, folder)
-        return [BlockPass(folder / FOLDER, self.grid, lambda _: work)]
+        lost = without_files(work.files, self.grid)
+        return [BlockPass(folder / FOLDER, self.grid, lambda _: work, lost=lost)]
 
     def join(self, folder: Path, target: Path, count: Count) -> Joined:
         """Finished features of all blocks, then those stitched together."""
