@@ -1,5 +1,6 @@
 """The ledger: totals, replay after a death at any byte, one driver at a time."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from unet_batch.errors import FormatError, MissingError, OutputError, StoreBusyError
 from unet_batch.store import lock as lock_module
-from unet_batch.store.journal import Entry, Journal, Status
+from unet_batch.store.journal import _NAMES, Entry, Journal, Status
 from unet_batch.store.ledger import Ledger
+from unet_batch.store.ledger_head import ARRAYS
 
 GRID = (3, 130)
 CLASSES = 2
@@ -87,7 +89,7 @@ def test_a_death_at_any_byte_keeps_what_was_recorded(tmp_path):
     for length in range(len(written) + 1):
         file.write_bytes(written[:length])
         kept = sum(end <= length for end in ends) - 1
-        assert list(Journal(file).entries()) == [entry(number) for number in range(kept)]
+        assert Journal(file).read() == ([entry(number) for number in range(kept)], [])
         if min(abs(length - end) for end in ends) <= 1:
             assert state(Ledger.open(root)) == states[kept]
 
@@ -127,6 +129,109 @@ def test_unreadable_journal_lines_are_left_out(tmp_path):
     bad += [json.dumps(good | change).encode() for change in changes]
     (root / "ledger/journal.jsonl").write_bytes(b"\n".join([*bad, json.dumps(good).encode(), b""]))
     assert Ledger.open(root).totals().blocks[Status.DONE] == 1
+
+
+def written(root):
+    """A ledger of some blocks, and what is in it."""
+    with Ledger.create(root, GRID, CLASSES) as ledger:
+        for number in range(9):
+            ledger.record(entry(number))
+        ledger.flush()
+        return state(ledger)
+
+
+@pytest.mark.parametrize("place", ["zarr.json", *(f"{name}/zarr.json" for name in ARRAYS)])
+@pytest.mark.parametrize("harm", ["empty", "gone", "garbage", "other"])
+def test_damaged_metadata_cost_nothing(tmp_path, place, harm):
+    before, file = written(tmp_path), tmp_path / "ledger" / place
+    whole = file.read_text()
+    if harm == "gone":
+        file.unlink()
+    else:
+        other = whole.replace("3", "4").replace('"separator": "/"', '"separator": "."')
+        file.write_bytes({"empty": b"", "garbage": b"{\xff{", "other": other.encode()}[harm])
+    assert state(Ledger.open(tmp_path))[0] == before[0]
+    with Ledger.open(tmp_path, writable=True) as ledger:
+        assert state(ledger)[2] == before[2]
+        assert len(ledger.damage) == 1
+    ledger = Ledger.open(tmp_path)
+    assert not ledger.damage
+    assert state(ledger)[2] == before[2]
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("harm", ["flip", "cut", "empty", "gone"])
+def test_a_damaged_chunk_is_set_aside_and_its_blocks_are_open_again(tmp_path, name, harm):
+    written(tmp_path)
+    file = next(path for path in (tmp_path / "ledger" / name / "c").rglob("*") if path.is_file())
+    data = bytearray(file.read_bytes())
+    if harm == "gone":
+        file.unlink()
+    else:
+        data[len(data) // 2] ^= 16
+        file.write_bytes({"flip": data, "cut": data[:-3], "empty": b""}[harm])
+    assert Ledger.open(tmp_path).totals().blocks[Status.DONE] == 0
+    with Ledger.open(tmp_path, writable=True) as ledger:
+        assert f"its {name} is damaged: {3 * 128} blocks are open again" in ledger.damage[0]
+        ledger.record(entry(1))
+        assert ledger.totals().pixels == 3
+    assert (harm == "gone") or [*(tmp_path / "ledger/damaged").glob(f"{name}-*")]
+    ledger = Ledger.open(tmp_path)
+    assert not ledger.damage
+    assert ledger.totals().blocks[Status.DONE] == 1
+    assert ledger.totals().pixels == 3
+
+
+def test_any_flipped_bit_of_the_journal_costs_one_line_at_most(tmp_path):
+    ledger = Ledger.create(tmp_path, GRID, CLASSES)
+    for number in range(3):
+        ledger.record(entry(number))
+    file, whole = ledger._journal.file, ledger._journal.file.read_bytes()
+    known = [entry(number) for number in range(3)]
+    for bit in range(0, 8 * len(whole), 5):
+        torn = bytearray(whole)
+        torn[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(torn)
+        entries, damaged = Journal(file).read()
+        assert len(entries) >= 1
+        assert all(one in known for one in entries)
+        assert len(entries) + len(damaged) >= 2
+    file.write_bytes(whole[:40] + b"9" + whole[41:])
+    ledger._lock.release()
+    with Ledger.open(tmp_path, writable=True) as again:
+        assert again.damage == ["1 lines of its journal are damaged: their blocks are open again"]
+        assert again.totals().blocks[Status.DONE] == 2
+    assert (tmp_path / "ledger/damaged/journal.jsonl").read_bytes().count(b"\n") == 1
+
+
+HOSTILE = [b'{"index":[0,1],"status":1,"checksum":' + b"9" * 5000 + b"}", b"[" * 100_000, b"\xff\xfe"]
+OLD = '{"index":[0,1],"status":1,"checksum":1,"seconds":%s,"counts":[%s],"time":1,"worker":"","error":""}'
+HOSTILE += [(OLD % ("1e999", "")).encode(), (OLD % ("1", "-1,1")).encode()]
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=lambda line: line[:12].decode(errors="replace"))
+def test_hostile_journal_lines_are_set_aside(tmp_path, line):
+    written(tmp_path)
+    (tmp_path / "ledger/journal.jsonl").write_bytes(line + b"\n")
+    with Ledger.open(tmp_path, writable=True) as ledger:
+        assert len(ledger.damage) == 1
+        assert ledger.totals().blocks[Status.DONE] == 9
+
+
+def test_a_ledger_of_an_older_version_goes_on(tmp_path):
+    before = written(tmp_path)
+    group = tmp_path / "ledger/zarr.json"
+    values = json.loads(group.read_text())
+    values["attributes"]["ledger"] = {"first": 1000.0, "last": 1008.0}
+    group.write_text(json.dumps(values))
+    old = dict(zip(_NAMES, dataclasses.astuple(entry(9)), strict=True))
+    (tmp_path / "ledger/journal.jsonl").write_text(json.dumps(old) + "\n")
+    ledger = Ledger.open(tmp_path)
+    assert not ledger.damage
+    assert ledger.totals().blocks[Status.DONE] == 10
+    assert set(before[2]) < set(state(ledger)[2])
+    Ledger.open(tmp_path, writable=True).close()
+    assert Ledger.open(tmp_path).totals() == ledger.totals()
 
 
 def test_failures_are_logged_on_one_line_each(tmp_path):
@@ -181,12 +286,14 @@ def test_the_lock_is_released_when_opening_fails(tmp_path):
     Ledger.create(tmp_path, GRID, CLASSES).close()
     with pytest.raises(OutputError, match="exists already"):
         Ledger.create(tmp_path, GRID, CLASSES)
-    status = tmp_path / "ledger/status/zarr.json"
-    kept = status.read_text()
-    status.write_text("{}")
-    with pytest.raises(FormatError):
+    head = tmp_path / "ledger/zarr.json"
+    kept = head.read_text()
+    head.write_text("{}")
+    (tmp_path / "ledger/counts").rename(tmp_path / "away")
+    with pytest.raises(FormatError, match="broken ledger metadata; restore the folder"):
         Ledger.open(tmp_path, writable=True)
-    status.write_text(kept)
+    (tmp_path / "away").rename(tmp_path / "ledger/counts")
+    head.write_text(kept)
     ledger = Ledger.open(tmp_path, writable=True)
     with pytest.raises(StoreBusyError, match=f"process {os.getpid()} on "):
         Ledger.open(tmp_path, writable=True)

@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from unet_batch.atomic import atomic_write
 from unet_batch.schedule.events import Event
 from unet_batch.store.io_errors import writing
@@ -86,6 +88,10 @@ class RunRecord:
         return self.decoded_bytes / self.needed_bytes if self.needed_bytes else None
 
 
+_RECORD = TypeAdapter(RunRecord)
+_MOST_SECONDS = 2.0**40
+
+
 def append(store: str, record: RunRecord) -> None:
     """Add a run that has ended."""
     path = Path(store) / FILE
@@ -107,21 +113,27 @@ def withdraw(store: str) -> None:
 def current(store: str) -> RunRecord | None:
     """What was last announced. A killed driver withdraws nothing: its lock tells whether it lives."""
     try:
-        return RunRecord(**json.loads((Path(store) / NOW).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return _parsed((Path(store) / NOW).read_bytes())
+    except OSError:
         return None
 
 
 def read(store: str) -> list[RunRecord]:
-    """All runs, oldest first; lines torn by a kill are left out."""
+    """All runs, oldest first; lines that are torn or damaged are left out."""
     try:
-        lines = (Path(store) / FILE).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+        lines = (Path(store) / FILE).read_bytes().splitlines()
+    except OSError:
         return []
-    records = []
-    for line in lines:
-        try:
-            records.append(RunRecord(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return records
+    return [record for line in lines if (record := _parsed(line)) is not None]
+
+
+def _parsed(line: bytes) -> RunRecord | None:
+    """A record whose values are of their types and sizes; None for anything else."""
+    try:
+        record = _RECORD.validate_python(json.loads(line))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    seconds = (record.started, record.seconds, record.pace_seconds, *record.stages.values())
+    numbers = (record.pixels, record.decoded_bytes, record.needed_bytes, *record.blocks.values())
+    sane = all(abs(one) < _MOST_SECONDS for one in seconds) and all(0 <= one < 2**63 for one in numbers)
+    return record if sane else None

@@ -202,6 +202,8 @@ class _JobRun(Generic[PlanT, ResultT]):
 
     def _complete(self, one: BlockPass, ledger: Ledger, later: int, closing: ExitStack) -> bool:
         """Do what is left of a pass; whether no block is open afterwards."""
+        for line in ledger.damage:
+            self.reporter.notify(f"{ledger.folder}: {line}")
         if self.resumed and (gone := one.forget_lost(ledger)):
             self.reporter.notify(f"{gone} blocks of an earlier run are gone: they are done again")
         retry = self.job.retry_failed or not self.target.keeps_failed

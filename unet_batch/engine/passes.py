@@ -37,7 +37,7 @@ class BlockPass:
         work: given how many blocks a worker will have, the work: picklable, block number -> event.
         classes: how many counts a block's event has.
         skipped: a mask of the blocks, of the grid's shape, that are known to be empty before any work; None
-            where that is not known of any. Asked when the ledger is new.
+            where that is not known of any. Asked when the ledger is new, or was damaged.
         order: ``z`` (the Z-order curve: neighbours share what they read) or ``rows`` (raster order, for
             sources that are stored in strips).
         prepare: done before the first block of a run, once the passes before are complete.
@@ -68,7 +68,7 @@ class BlockPass:
             ledger = Ledger.open(self.folder, writable=True, lock=lock)
         except MissingError:
             ledger = Ledger.create(self.folder, self.blocks.counts, self.classes, lock=lock)
-        if ledger.totals().blocks[Status.PENDING] == len(self.blocks):
+        if ledger.damage or ledger.totals().blocks[Status.PENDING] == len(self.blocks):
             skipped = self.skipped()
             if skipped is not None and skipped.any():
                 ledger.record_all(skipped, Status.SKIPPED)

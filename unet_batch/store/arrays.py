@@ -152,6 +152,15 @@ class Array:
                 digest.update(f"{file.relative_to(self.path)} {state.st_size} {state.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
+    def set_aside(self, index: tuple[int, ...], place: Path) -> None:
+        """Move a shard's file, if there is one, to ``place``, which is replaced (local arrays only)."""
+        assert self.local is not None, "only of stores on disk"
+        file = self._file(self.local, index)
+        with writing(self.path):
+            if file.exists():
+                place.parent.mkdir(exist_ok=True)
+                file.replace(place)
+
     def clean_scratch(self) -> None:
         """Remove what killed writers left beside the shards; only while nobody writes."""
         if self.local is not None:
@@ -260,16 +269,23 @@ def _opened(location: Location, inner: str, threads: int, *, read_only: bool) ->
 def _created(where: str, layout: ArrayLayout, *, replace: bool) -> zarr.Array[Any]:
     return zarr.create_array(
         where,
-        shape=layout.shape,
-        dtype=layout.dtype,
-        chunks=layout.chunk,
-        shards=layout.shard,
-        compressors=codecs(layout.compression),
-        fill_value=layout.fill,
-        dimension_names=layout.names,
-        attributes=dict(layout.attributes),
         overwrite=replace,
+        **of_layout(layout),
     )
+
+
+def of_layout(layout: ArrayLayout) -> dict[str, Any]:
+    """What zarr is told of a new array."""
+    return {
+        "shape": layout.shape,
+        "dtype": layout.dtype,
+        "chunks": layout.chunk,
+        "shards": layout.shard,
+        "compressors": codecs(layout.compression),
+        "fill_value": layout.fill,
+        "dimension_names": layout.names,
+        "attributes": dict(layout.attributes),
+    }
 
 
 def _reopen(location: Location, inner: str, read_only: bool, threads: int) -> Array:

@@ -8,17 +8,17 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import FormatError, MissingError, OutputError
-from unet_batch.store.columns import Columns
+from unet_batch.errors import MissingError, OutputError
+from unet_batch.store.columns import DAMAGED, Columns
 from unet_batch.store.containment import inside, refuse_links
-from unet_batch.store.group import holds_records, read_node, write_group
+from unet_batch.store.group import holds_records
 from unet_batch.store.io_errors import writing
 from unet_batch.store.journal import Entry, Journal, Status
+from unet_batch.store.ledger_head import LedgerHead
 from unet_batch.store.lock import OutputLock
 
 FOLDER = "ledger"
@@ -37,18 +37,21 @@ class Totals:
 
 
 class Ledger:
-    """An open ledger. Not safe to share between threads."""
+    """An open ledger. Not safe to share between threads.
 
-    def __init__(
-        self, folder: Path, columns: Columns, span: tuple[float, float], lock: OutputLock | None
-    ) -> None:
+    A ledger opens whatever was flipped or torn in it; ``damage`` has a line for each thing that was, and the
+    blocks that it told of are pending.
+    """
+
+    def __init__(self, folder: Path, columns: Columns, head: LedgerHead, lock: OutputLock | None) -> None:
         self.folder = folder
         self._columns = columns
         self._lock = lock
         self._journal = Journal(folder / "journal.jsonl")
         self._blocks = np.bincount(columns.status.reshape(-1), minlength=len(Status)).astype(np.int64)
         self._seconds, self._counts = columns.sums()
-        self._first, self._last = span
+        self._first, self._last = head.first, head.last
+        self.damage: list[str] = [head.damage] * bool(head.damage) + columns.damage
 
     @classmethod
     def create(
@@ -67,8 +70,9 @@ class Ledger:
         try:
             _refuse_existing(folder)
             Columns.create(folder, grid_shape, classes)
-            write_group(str(folder), {"ledger": {"first": 0.0, "last": 0.0}})
-            return cls(folder, Columns.open(folder, writable=True), (0.0, 0.0), lock)
+            head = LedgerHead(grid_shape, classes)
+            head.write(folder)
+            return cls(folder, Columns.open(folder, head, writable=True), head, lock)
         except BaseException:
             lock.release()
             raise
@@ -81,12 +85,12 @@ class Ledger:
 
         Raises:
             MissingError: no ledger there.
-            FormatError: a ledger that cannot be used.
+            FormatError: a ledger of which too much is damaged to tell its grid.
             StoreBusyError: another driver holds the lock.
         """
         folder = Path(inside(str(root), FOLDER))
         refuse_links(folder)
-        if not (folder / "zarr.json").is_file():
+        if not (folder / "zarr.json").is_file() and not holds_records(folder):
             raise MissingError(f"{folder}: no ledger; check the path of the mask store")
         lock = _lock(folder, lock) if writable else None
         try:
@@ -99,13 +103,19 @@ class Ledger:
     @classmethod
     def _opened(cls, folder: Path, lock: OutputLock | None) -> "Ledger":
         # The journal before the arrays: a driver may move records from the one to the other meanwhile.
-        entries = list(Journal(folder / "journal.jsonl").entries())
-        span = _span(folder)
-        columns = Columns.open(folder, writable=lock is not None)
+        entries, damaged = Journal(folder / "journal.jsonl").read()
+        head = LedgerHead.read(folder)
+        columns = Columns.open(folder, head, writable=lock is not None)
         if lock is not None:
             for array in columns.arrays.values():
                 array.clean_scratch()
-        ledger = cls(folder, columns, span, lock)
+        ledger = cls(folder, columns, head, lock)
+        if damaged:
+            ledger.damage.append(
+                f"{len(damaged)} lines of its journal are damaged: their blocks are open again"
+            )
+            if lock is not None:
+                ledger._journal.set_aside(damaged, folder / DAMAGED)
         for entry in entries:
             if ledger._fits(entry):
                 ledger._apply(entry)
@@ -182,7 +192,8 @@ class Ledger:
     def flush(self) -> None:
         """Move the journal's records into the arrays."""
         self._columns.flush()
-        write_group(str(self.folder), {"ledger": {"first": self._first, "last": self._last}})
+        chunks = self._columns.chunks_with_files()
+        LedgerHead(self.grid_shape, self.classes, self._first, self._last, chunks).write(self.folder)
         self._journal.empty()
 
     def close(self) -> None:
@@ -239,11 +250,3 @@ def _refuse_existing(folder: Path) -> None:
             f"{folder}: holds records, but its zarr.json is missing; restore that file, or remove the folder "
             "to compute all blocks again"
         )
-
-
-def _span(folder: Path) -> tuple[float, float]:
-    attributes: Any = read_node(folder, str(folder))[1].get("ledger")
-    try:
-        return float(attributes["first"]), float(attributes["last"])
-    except (KeyError, TypeError, ValueError):
-        raise FormatError(f"{folder}: broken ledger metadata; remove the store and begin anew") from None

@@ -236,7 +236,7 @@ def _hooks(hooks: Hooks, out: str) -> Hooks:
 def _damaged(out: str) -> tuple[str, ...]:
     """Each scene's first complaint, once."""
     try:
-        lines = (Path(out) / DAMAGED).read_text(encoding="utf-8").splitlines()
+        lines = (Path(out) / DAMAGED).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return ()
     found = dict.fromkeys(fault for line in lines for fault in line.partition(": ")[2].split("; "))
