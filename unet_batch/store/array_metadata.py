@@ -8,7 +8,7 @@ import zarr
 from zarr.storage import LocalStore, MemoryStore, StorePath
 
 from unet_batch.atomic import atomic_path
-from unet_batch.store.arrays import Array, of_layout
+from unet_batch.store.arrays import Array
 from unet_batch.store.io_errors import writing
 from unet_batch.store.layout import ArrayLayout
 from unet_batch.store.pipeline import default_threads, opened
@@ -32,6 +32,6 @@ def assumed_array(path: Path, layout: ArrayLayout, *, read_only: bool = True) ->
 
 
 def _metadata_of(layout: ArrayLayout) -> dict[str, Any]:
-    made = zarr.create_array(MemoryStore(), **of_layout(layout))
+    made = zarr.create_array(MemoryStore(), **layout.as_zarr())
     found: dict[str, Any] = made.metadata.to_dict()
     return found

@@ -23,7 +23,7 @@ from unet_batch.store import shard_file
 from unet_batch.store.cache import ChunkCache, ReadCount, read_through
 from unet_batch.store.containment import inside
 from unet_batch.store.io_errors import is_local, reading_metadata, writing
-from unet_batch.store.layout import ArrayLayout, codecs
+from unet_batch.store.layout import ArrayLayout
 from unet_batch.store.pipeline import default_threads, opened, uses_zarrs, zarrs_reads
 from unet_batch.tiling import BlockGrid, Box
 
@@ -270,22 +270,8 @@ def _created(where: str, layout: ArrayLayout, *, replace: bool) -> zarr.Array[An
     return zarr.create_array(
         where,
         overwrite=replace,
-        **of_layout(layout),
+        **layout.as_zarr(),
     )
-
-
-def of_layout(layout: ArrayLayout) -> dict[str, Any]:
-    """What zarr is told of a new array."""
-    return {
-        "shape": layout.shape,
-        "dtype": layout.dtype,
-        "chunks": layout.chunk,
-        "shards": layout.shard,
-        "compressors": codecs(layout.compression),
-        "fill_value": layout.fill,
-        "dimension_names": layout.names,
-        "attributes": dict(layout.attributes),
-    }
 
 
 def _reopen(location: Location, inner: str, read_only: bool, threads: int) -> Array:

@@ -44,6 +44,19 @@ class ArrayLayout:
             raise InputError(f"{said}: the shard must be a multiple of the chunk")
         codecs(self.compression)
 
+    def as_zarr(self) -> dict[str, Any]:
+        """What zarr is told of a new array."""
+        return {
+            "shape": self.shape,
+            "dtype": self.dtype,
+            "chunks": self.chunk,
+            "shards": self.shard,
+            "compressors": codecs(self.compression),
+            "fill_value": self.fill,
+            "dimension_names": self.names,
+            "attributes": dict(self.attributes),
+        }
+
 
 def codecs(compression: str) -> list[Any]:
     """Codecs of a setting: ``zstd``, ``zstd:LEVEL``, ``blosc-lz4`` or ``none``, always with a checksum."""
