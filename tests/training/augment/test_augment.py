@@ -23,6 +23,7 @@ ALL = {
     "rotation": {"probability": 0.6},
     "scale": {"probability": 0.6},
     "shear": {"probability": 0.6},
+    "stretch": {"probability": 0.6},
     "elastic": {"probability": 0.6, "std": 3},
     "gamma": {},
     "brightness": {},
@@ -101,6 +102,7 @@ def test_what_is_drawn_fits_the_context(seed, dims, isotropic):
             "rotation": {"probability": 0.8, "range": [-40, 25]},
             "scale": {"probability": 0.8, "range": [0.7, 1.4]},
             "shear": {"probability": 0.8},
+            "stretch": {"probability": 0.8, "range": [0.5, 2.0]},
             "isotropic": isotropic,
         }
     )
@@ -116,7 +118,9 @@ def test_what_is_drawn_fits_the_context(seed, dims, isotropic):
 @given(st.integers(0, 2**63 - 1), st.sampled_from([2, 3]), st.booleans())
 def test_labels_follow_the_image(seed, dims, isotropic):
     """Of an image of coordinates and labels of the same, every warp gives the same twice."""
-    geometry = {name: ALL[name] for name in ("flip", "turn", "rotation", "scale", "shear", "elastic")}
+    geometry = {
+        name: ALL[name] for name in ("flip", "turn", "rotation", "scale", "shear", "stretch", "elastic")
+    }
     config = {**geometry, "isotropic": isotropic}
 
     def coordinates(images):
@@ -250,6 +254,17 @@ def test_gamma_and_contrast_do_what_they_say():
     assert np.allclose(dark.images, expected, atol=0.01)
     _, images, flat = made({"contrast": {"probability": 1, "range": [0.5, 0.5]}}, spec, 16, count=1)
     assert np.allclose(flat.images, images.mean() + 0.5 * (images - images.mean()), atol=0.01)
+
+
+def test_a_stretch_magnifies_along_one_direction():
+    config = AugmentConfig.model_validate({"stretch": {"probability": 1, "range": [0.5, 0.5]}})
+    for seed in range(5):
+        matrix = draw_parameters(config, seed, (8, 8), 1).matrix
+        values = np.linalg.eigvalsh(matrix)
+        assert np.allclose(values, [1, 2])  # what lies twice as far away comes in
+        assert np.allclose(matrix, matrix.T)
+    others = [draw_parameters(config, seed, (8, 8), 1).matrix for seed in range(5)]
+    assert not np.allclose(others[0], others[1])
 
 
 def test_stain_jitter_moves_colour_and_stays_in_range():

@@ -60,6 +60,13 @@ class Shear(Config):
     range: Slants = (-10.0, 10.0)
 
 
+class Stretch(Config):
+    """Magnification by a factor within ``range``, even in its logarithm, along one direction in the plane."""
+
+    probability: Probability = 0.2
+    range: Factors = (0.7, 1.4)
+
+
 class Elastic(Config):
     """Ronneberger 2015, 3.1: normal displacements on a coarse ``grid`` over the input, cubic in between.
 
@@ -173,6 +180,7 @@ class AugmentConfig(Config):
     noise: Noise | None = None
     blur: Blur | None = None
     stain: Stain | None = None
+    stretch: Stretch | None = None
     restain: Restain | None = None
     grey: Grey | None = None
     invert: Invert | None = None
@@ -182,10 +190,13 @@ class AugmentConfig(Config):
     def context(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Pixels per side that a warp of ``size`` pixels may look past them, per axis.
 
-        Exact for rotation, scale and shear; displacements of more than three standard deviations past the
-        rim see a mirrored image.
+        Exact for rotation, scale and shear, enough with stretch; displacements of more than three standard
+        deviations past the rim see a mirrored image.
         """
         half = [n / 2 for n in size]
+        if self.stretch:
+            longer = max(0.0, 1 / self.stretch.range[0] - 1) * math.hypot(*half[-2:])
+            half[-2:] = [h + longer for h in half[-2:]]
         if self.shear:
             half[-1] += half[-2] * max(abs(math.tan(math.radians(angle))) for angle in self.shear.range)
         if self.rotation:

@@ -21,7 +21,7 @@ _ROWS = (
     "channel_shift", "noise", "blur", "stain", "cutout",
 )  # fmt: skip
 # Kinds that came later draw from numbers of their own, so that older runs go on as they began.
-_LATER = ("restain", "grey", "invert")
+_LATER = ("restain", "grey", "invert", "stretch")
 _LATER_SEED = 0x5851F42D4C957F2D
 _COLUMNS = 8
 
@@ -150,7 +150,8 @@ class _Dice:
 
     def matrix(self, dims: int) -> Matrix | None:
         rotation, shear, zoom = self.row("rotation"), self.amount("shear"), self.factor("scale")
-        if rotation is None and shear is None and zoom is None:
+        stretch = self.row("stretch")
+        if rotation is None and shear is None and zoom is None and stretch is None:
             return None
         matrix: Matrix = np.eye(dims) / (zoom or 1.0)
         if rotation is not None:
@@ -162,7 +163,13 @@ class _Dice:
             slant = np.eye(dims)
             slant[-1, -2] = math.tan(math.radians(shear))
             matrix = matrix @ slant
-        return matrix
+        return matrix if stretch is None else matrix @ self.stretched(stretch[1], dims)
+
+    def stretched(self, u: float, dims: int) -> Matrix:
+        """Where an offset comes from that is magnified along one direction of the last two axes."""
+        along = np.zeros(dims)
+        along[-2:] = math.sin(math.pi * u), math.cos(math.pi * u)
+        return np.asarray(np.eye(dims) + (1 / (self.factor("stretch") or 1.0) - 1) * np.outer(along, along))
 
     def elastic(self, generator: torch.Generator, dims: int) -> Tensor | None:
         kind = self.config.elastic

@@ -17,7 +17,7 @@ HAEMATOXYLIN = (0.68, 0.63, 0.30)
 DAB = (0.27, 0.50, 0.80)
 EOSIN = (0.12, 0.95, 0.25)
 # What the counterstain is, up to which draw from 0 to 1: brown around nuclei, brown nuclei, pink, or none.
-_KINDS = (("cytoplasm", 0.45), ("nuclear", 0.6), ("eosin", 0.85), ("none", 1.0))
+_KINDS = (("cytoplasm", 0.52), ("nuclear", 0.64), ("eosin", 0.86), ("none", 1.0))
 _CONTRAST = {
     True: 25.0,
     False: 0.08,
