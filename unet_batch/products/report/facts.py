@@ -116,6 +116,12 @@ class Facts:
             return None
         return self.busiest.pixels_per_second / self.forward
 
+    @property
+    def amplification(self) -> float | None:
+        """Bytes that were decoded for each byte that the blocks cover; None where nothing was read."""
+        needed = sum(run.needed_bytes for run in self.runs)
+        return sum(run.decoded_bytes for run in self.runs) / needed if needed else None
+
     def sizes(self) -> tuple[list[float] | None, str | None]:
         """Area or volume of each class, None where pixels are not all of one size; the unit of lengths."""
         scale, dims = Scale.of(self.masks), self.masks.layout.dims
