@@ -1,10 +1,12 @@
 """Small images, networks and stores that prediction tests are made of."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from torch import nn
 
 from unet_batch.models.build import build
@@ -49,6 +51,18 @@ def write_network(path: Path, seed: int = 0, **keys: object) -> tuple[Path, nn.M
         model.head.weight *= 3
     save_checkpoint(path, model, spec)
     return path, model, spec
+
+
+def write_exported(path: Path, module: nn.Module, **keys: object) -> Path:
+    """``module`` as TorchScript, with the spec beside it."""
+    channels = keys.setdefault("in_channels", 1)
+    dims = keys.setdefault("dims", 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces the end of TorchScript
+        example = torch.zeros(1, channels, *(64,) * dims)
+        torch.jit.save(torch.jit.trace(module.eval(), example, strict=False, check_trace=False), path)
+    path.with_suffix(".yaml").write_text(yaml.safe_dump({"architecture": "exported", **keys}))
+    return path
 
 
 def write_identity(path: Path, dims: int, depth: int, padding: str, channels: int = 1) -> Path:

@@ -32,7 +32,7 @@ from unet_batch.tiling.blend import weights
 Network = Callable[[Tensor], Tensor]
 """(N, C, *input) pixels as stored to (N, K, *output) logits, which a next call may overwrite.
 
-The output is as large as the input, or smaller by the margins.
+The output is as large as the input, or smaller by the margins at most, alike on both sides.
 """
 
 
@@ -267,12 +267,12 @@ class SlidingWindow:
         return network(torch.cat([x, padding]))[: len(x)]
 
     def _cropped(self, logits: Tensor, x: Tensor) -> Tensor:
-        """The tiles' own pixels of outputs that are as large as the inputs, or smaller by the margins."""
+        """The tiles' own pixels of outputs that are as large as the inputs, or smaller by margins at most."""
         slices = [slice(None), slice(None)]
         for axis in range(-self.dims, 0):
             before = self.grid.before[axis]
             extent = x.shape[axis] - before - self.grid.after[axis]
-            start = before if logits.shape[axis] == x.shape[axis] else 0
+            start = before - (x.shape[axis] - logits.shape[axis]) // 2
             slices.append(slice(start, start + extent))
         return logits[tuple(slices)]
 

@@ -71,10 +71,11 @@ def load_checkpoint(path: Path) -> tuple["nn.Module", ModelSpec]:
     """
     path = Path(path)
     if path.suffix in EXPORTED_SUFFIXES:
+        from unet_batch.models.answers import AsLogits  # noqa: PLC0415 - imports torch
         from unet_batch.models.exported import load_exported  # noqa: PLC0415 - imports torch
 
         spec = read_spec(path)
-        return load_exported(path), spec
+        return AsLogits(load_exported(path), spec).eval(), spec
     header = read_header(path)
     spec = _spec_of(header)
     header.check_shapes(shapes_of(spec))

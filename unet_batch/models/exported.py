@@ -42,13 +42,13 @@ class ExportedNetwork(nn.Module):
         self.training = mode
         return self
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of ``x``."""
-        return self.program(x)  # type: ignore[no-any-return]  # modules are called through Any
+    def forward(self, x: Tensor) -> Any:
+        """What the program returns: a tensor, or several in a dict, tuple or list."""
+        return self.program(x)
 
 
 def load_exported(path: Path) -> nn.Module:
-    """The network in a .pt2, .pt or .ts file, on the CPU.
+    """The program in a .pt2, .pt or .ts file, on the CPU; it returns what it was exported with.
 
     Raises:
         CheckpointError: a pickle, a .pt2 with pickled parts, or not a program at all.

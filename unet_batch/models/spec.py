@@ -81,7 +81,11 @@ class ModelSpec(Config):
         dropout: probability at the end of the contracting path.
         blocks: whether the two convolutions of a level add their input to their result.
         pixel_size: micrometres or map units per pixel of the training images.
-        margin, multiple, remainder, exact, fixed_size: reach of an exported network, see ``ReceptiveField``.
+        output: of an exported network that gives several, the key or position of the one that counts.
+        activation: what an exported network ends in; ``none`` gives logits, ``argmax`` labels.
+        output_scale: pixels of input to one of an exported network's output, which is enlarged as often.
+        margin, multiple, remainder, exact, fixed_size: reach of an exported network, see ``ReceptiveField``,
+            with what enlarging its output adds.
     """
 
     architecture: Literal["unet", "ternausnet", "exported"] = "unet"
@@ -103,6 +107,9 @@ class ModelSpec(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     blocks: Literal["plain", "residual"] = "plain"
 
+    output: str | int | None = None
+    activation: Literal["none", "sigmoid", "softmax", "argmax"] = "none"
+    output_scale: int = Field(default=1, ge=1, le=64)
     margin: int | None = Field(default=None, ge=0)
     multiple: int | None = Field(default=None, ge=1)
     remainder: int | None = Field(default=None, ge=0)
@@ -173,7 +180,7 @@ class ModelSpec(Config):
         if self.architecture == "exported":
             self._check_exported()
         else:
-            self._only_default(("margin", "multiple", "remainder", "exact", "fixed_size"))
+            self._only_default(_EXPORTED_KEYS)
         if self.architecture == "ternausnet":
             self._check_ternausnet()
         return self
@@ -199,7 +206,19 @@ class ModelSpec(Config):
         if self.margin is None:
             raise ValueError("an exported network needs `margin`: pixels per side that its output depends on")
         self._only_default(_UNET_KEYS)
+        if self.activation == "softmax" and self.head != "multiclass":
+            raise ValueError(f"`activation: softmax` is of classes, not of a {self.head} head; mend one")
+        if self.activation == "argmax" and self.head != "multiclass":
+            raise ValueError(
+                f"`activation: argmax` gives labels, which need `head: multiclass`, not {self.head}"
+            )
+        if self.activation == "sigmoid" and self.head == "regression":
+            raise ValueError("`activation: sigmoid` means probabilities; of a regression leave it out")
         reach = self._given_field()
+        if reach.multiple % self.output_scale:
+            raise ValueError(
+                f"`multiple` {reach.multiple} is no multiple of `output_scale` {self.output_scale}; mend one"
+            )
         if reach.remainder >= reach.multiple:
             raise ValueError(f"remainder {reach.remainder} must be below multiple {reach.multiple}")
         fixed = self.fixed_size
@@ -218,6 +237,8 @@ class ModelSpec(Config):
                 raise ValueError(f"`{key}` has no meaning for architecture {self.architecture}; leave it out")
 
 
+_REACH_KEYS = ("margin", "multiple", "remainder", "exact", "fixed_size")
+_EXPORTED_KEYS = ("output", "activation", "output_scale", *_REACH_KEYS)
 _OWN_KEYS = ("norm", "up", "growth", "up_channels", "up_bias", "dropout", "blocks")
 _UNET_KEYS = ("width", "depth", "padding", *_OWN_KEYS)
 

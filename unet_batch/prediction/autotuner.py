@@ -91,14 +91,22 @@ class Autotuner:
 
         Raises:
             CheckpointError: a checkpoint that cannot be used.
-            InputError: a device, precision or backend that is not there.
+            InputError: a device, precision or backend that is not there; an exported network that is not as
+                its spec says.
         """
-        from unet_batch.devices.device import open_device  # noqa: PLC0415 - imports torch
-        from unet_batch.models.device import resolve_device, resolve_precision  # noqa: PLC0415 - torch
         from unet_batch.prediction.networks import loaded  # noqa: PLC0415 - imports torch
 
         request = Request.open(self.image, self.models, self.config, self.axes)
-        modules = [loaded(*pair)[0] for pair in zip(request.hashes, self.models, strict=True)]
+        pairs = [loaded(*pair) for pair in zip(request.hashes, self.models, strict=True)]
+        remarks = [
+            line for path, pair in zip(self.models, pairs, strict=True) for line in _checked(path, *pair)
+        ]
+        return replace(self._choice(request, pairs[0][0]), remarks=tuple(remarks))
+
+    def _choice(self, request: Request, module: "nn.Module") -> Choice:
+        from unet_batch.devices.device import open_device  # noqa: PLC0415 - imports torch
+        from unet_batch.models.device import resolve_device, resolve_precision  # noqa: PLC0415 - torch
+
         device = resolve_device(self.config.device)
         memory = open_device(device).memory().free if device != "cpu" else 0
         choice = assume(replace(request, config=self.config.model_copy(update={"device": device})), memory)
@@ -106,9 +114,9 @@ class Autotuner:
         todo = prod(b - a for a, b in request.roi)
         decided = "auto" not in (self.config.tile, self.config.backend)
         if (decided or todo < SMALL * _pixels(choice)) and not self.measure:
-            return self._convertible(choice, modules[0], request.spec, device)
-        best = self._fastest(request, choice, modules[0], device, memory)
-        return self._compiled(best, todo, request.spec, modules[0], device)
+            return self._convertible(choice, module, request.spec, device)
+        best = self._fastest(request, choice, module, device, memory)
+        return self._compiled(best, todo, request.spec, module, device)
 
     def _convertible(self, choice: Choice, module: "nn.Module", spec: ModelSpec, device: str) -> Choice:
         """``choice``, with eager where the assumed backend cannot take this network."""
@@ -175,6 +183,15 @@ class Autotuner:
             logger.warning("torch.compile does not work here (%s); eager is used", one_line(error))
             return best
         return compiled
+
+
+def _checked(path: str, module: "nn.Module", spec: ModelSpec) -> list[str]:
+    """What to remark on of a network; one of another program is held to what its spec says."""
+    if spec.architecture != "exported":
+        return []
+    from unet_batch.models.declared import check_declared  # noqa: PLC0415 - imports torch
+
+    return check_declared(path, module, spec)
 
 
 def input_shape(spec: ModelSpec, choice: Choice) -> tuple[int, ...]:

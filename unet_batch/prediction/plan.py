@@ -32,6 +32,7 @@ class Choice:
         batch: tiles per call.
         rate: pixels of output per second and worker, None where nothing was measured.
         threads: of a network call where its last bits depend on them; None takes the setting or all cores.
+        remarks: what the trial saw of the networks that a person should know.
     """
 
     device: Literal["cpu", "cuda"]
@@ -41,6 +42,7 @@ class Choice:
     batch: int
     rate: float | None = None
     threads: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class ImagePart(Config):

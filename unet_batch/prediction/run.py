@@ -4,7 +4,7 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -68,10 +68,11 @@ def predict(
     """
     models = [str(m) for m in ([model] if isinstance(model, str | Path) else model)]
     request = Request.open(str(image), models, config or PredictConfig(), axes)
+    notify = Reporter(hooks).notify
     for line in _remarks(request):
-        Reporter(hooks).notify(line)
+        notify(line)
     store = MaskStore(str(out), request.config.overwrite)
-    return run_job(PredictJob(request, store, axes, retry_failed), hooks)
+    return run_job(PredictJob(request, store, axes, retry_failed, notify), hooks)
 
 
 class MaskStore(InPlaceStore):
@@ -120,10 +121,19 @@ class PredictJob:
         target: the mask store.
         axes: of a plain array, as the caller said.
         retry_failed: try blocks again that were set aside.
+        notify: takes lines for a person.
     """
 
-    def __init__(self, request: Request, target: MaskStore, axes: str | None, retry_failed: bool) -> None:
+    def __init__(
+        self,
+        request: Request,
+        target: MaskStore,
+        axes: str | None,
+        retry_failed: bool,
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.request, self.target, self.axes, self.retry_failed = request, target, axes, retry_failed
+        self.notify = notify
         self.rate: float | None = None
 
     @property
@@ -140,6 +150,8 @@ class PredictJob:
         tuner = Autotuner(request.image.path, request.models, config, self.axes, threads(config))
         choice = ask(tuner, "choosing tile and backend")
         self.rate = choice.rate
+        for line in choice.remarks:
+            self.notify(line)
         return make_plan(request, choice)
 
     def create(self, plan: Plan) -> None:

@@ -1,5 +1,6 @@
 """How far tiling moved the answers: random windows computed in one pass and compared with the tiled ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import InputError
+from unet_batch.models.checkpoint import load_checkpoint
+from unet_batch.models.declared import check_declared
 from unet_batch.models.device import resolve_device
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.nodata import NoData
@@ -23,6 +26,9 @@ from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
 
+# Of a probability, between equal pixels at other places of a call.
+ROUNDING = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -32,11 +38,13 @@ class Difference:
         windows: how many were compared.
         untiled_max_abs_diff: largest difference of a probability (or regression value).
         untiled_label_diff: share of pixels in the store whose label the untiled pass does not give.
+        fault: why that is more than rounding where the plan claims exactness; empty where all is well.
     """
 
     windows: int
     untiled_max_abs_diff: float
     untiled_label_diff: float
+    fault: str = ""
 
 
 def compare_untiled(
@@ -66,7 +74,7 @@ def compare_untiled(
     predictor = Predictor(plan, request.models, runtime, 1, masks.layout.fill)
     source = _ChosenChannels(request.image, plan.image.channels)
     nodata = NoData.open(plan, request.image)
-    largest, unequal, compared = 0.0, 0, 0
+    largest, unequal, compared, scale = 0.0, 0, 0, 1.0
     for window in _windows(plan, Ledger.open(path), windows, seed):
         seen = window.grow(plan.grid.before, plan.grid.after)
         inside = window.intersect(Box.of_shape(plan.image.shape))
@@ -74,13 +82,32 @@ def compare_untiled(
         one_pass = one_pass[(slice(None), *(slice(0, n) for n in inside.shape[-predictor.dims :]))]
         hull, _ = nodata.read(source, plan.tiles.read_box(inside), inside)
         largest = max(largest, float(np.abs(predictor.probabilities(hull, inside) - one_pass).max()))
+        if plan.spec.head == "regression":
+            scale = max(scale, float(np.abs(one_pass).max()))
         stored = masks.read(inside)
         labels = predictor.labels(one_pass).reshape(stored.shape)
         present = ~np.isnan(stored) if stored.dtype.kind == "f" else stored != masks.layout.fill
         unequal += int((present & ~np.isclose(labels, stored, atol=1e-4)).sum())
         compared += int(present.sum())
     masks.stamp({"untiled_max_abs_diff": largest})
-    return Difference(windows, largest, unequal / max(1, compared))
+    rounding = ROUNDING[plan.compute.precision] * scale
+    fault = ""
+    if plan.exact and not largest <= rounding:
+        cause = _cause(plan, request.models)
+        fault = f"one untiled pass differs by {largest:.2g}, where rounding makes {rounding:.2g}; {cause}"
+    return Difference(windows, largest, unequal / max(1, compared), fault)
+
+
+def _cause(plan: Plan, models: Sequence[str]) -> str:
+    """What is wrong with a network that is no more exact than this, with the margin measured."""
+    if plan.spec.architecture != "exported":
+        return "report this with the checkpoint"
+    try:
+        for path in models:
+            check_declared(path, *load_checkpoint(Path(path)))
+    except InputError as error:
+        return str(error)
+    return "its margin and multiple are as declared; run it with `precision: fp32`"
 
 
 @dataclass(frozen=True, slots=True)
