@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from unet_batch.models.spec import ModelSpec as ModelSpec
     from unet_batch.prediction.config import PredictConfig as PredictConfig
     from unet_batch.prediction.many import predict_many as predict_many
-    from unet_batch.prediction.run import predict as predict
+    from unet_batch.prediction.network import Network as Network
+    from unet_batch.prediction.predict import predict as predict
     from unet_batch.prediction.status import status as status
     from unet_batch.prediction.verify import verify as verify
     from unet_batch.products.evaluate import evaluate as evaluate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from unet_batch.products.stats.config import StatsConfig as StatsConfig
     from unet_batch.products.stats.run import stats as stats
     from unet_batch.training.config import TrainConfig as TrainConfig
+    from unet_batch.training.hooks import Hooks as Hooks
     from unet_batch.training.run import train as train
 
 __version__ = "0.1.0"
@@ -43,10 +45,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "AnnotationsConfig": "unet_batch.ingestion.annotations.config",
     "ExportConfig": "unet_batch.products.export.config",
+    "Hooks": "unet_batch.training.hooks",
     "IngestConfig": "unet_batch.ingestion.config",
     "LabelsConfig": "unet_batch.ingestion.labels.config",
     "ModelSpec": "unet_batch.models.spec",
     "MosaicConfig": "unet_batch.ingestion.mosaic.config",
+    "Network": "unet_batch.prediction.network",
     "ObjectsConfig": "unet_batch.products.objects.config",
     "PredictConfig": "unet_batch.prediction.config",
     "PreviewConfig": "unet_batch.products.preview.config",
@@ -55,7 +59,7 @@ _HOMES = {
     "TrainConfig": "unet_batch.training.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
-    "predict": "unet_batch.prediction.run",
+    "predict": "unet_batch.prediction.predict",
     "predict_many": "unet_batch.prediction.many",
     "export": "unet_batch.products.export.run",
     "ingest": "unet_batch.ingestion.run",

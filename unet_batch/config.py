@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,20 +19,45 @@ _LARGEST_FILE = 4 << 20  # bytes
 _MOST_VALUES, _DEEPEST, _LONGEST_INTEGER = 1_000_000, 50, 1024
 
 
-class Config(BaseModel):
+class _InOneLine(type(BaseModel)):  # type: ignore[misc]  # pydantic's metaclass has no public name
+    """Makes a ConfigError of one line of what is wrong where settings are made by name."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        """Settings of the keys ``values``."""
+        if args:
+            raise ConfigError(f"{cls.__name__}: settings are given by name, such as {_example(cls)}")
+        try:
+            return super().__call__(**values)
+        except ValidationError as error:
+            raise ConfigError(f"{cls.__name__}: {_first_fault(cls, values, error)}") from None
+
+
+def _example(kind: Any) -> str:
+    return f"{kind.__name__}({next(iter(kind.model_fields), '')}=...)"
+
+
+if TYPE_CHECKING:
+    _Settings = BaseModel
+else:
+
+    class _Settings(BaseModel, metaclass=_InOneLine):
+        pass
+
+
+class Config(_Settings):
     """Frozen settings; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
 
 
-def load(kind: type[ConfigT], path: Path | None = None, overrides: Sequence[str] = ()) -> ConfigT:
+def load(kind: type[ConfigT], path: str | Path | None = None, overrides: Sequence[str] = ()) -> ConfigT:
     """Settings of ``kind`` from a YAML file and ``key=value`` overrides (values are read as YAML).
 
     Raises:
         MissingError: no such file.
         ConfigError: not YAML, an unknown key (the nearest known one is named) or an unusable value.
     """
-    values = read_yaml(path) if path is not None else {}
+    values = read_yaml(Path(path)) if path is not None else {}
     for item in overrides:
         _set(values, item)
     sources = [str(path)] if path is not None else []
@@ -45,6 +70,21 @@ def validate(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT
         return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_first_fault(kind, values, error)}") from None
+
+
+def check(kind: type[ConfigT], given: object, name: str) -> ConfigT:
+    """Settings that a caller gave: of ``kind``, a mapping of their keys, or None for the defaults.
+
+    Raises:
+        ConfigError: of another kind, or keys and values that cannot be used.
+    """
+    if isinstance(given, kind):
+        return given
+    if given is None or isinstance(given, dict):
+        return validate(kind, given or {}, name)
+    raise ConfigError(
+        f"{name}: a {type(given).__name__} is no {kind.__name__}; give one, or a mapping of its keys"
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

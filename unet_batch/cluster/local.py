@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import inf
+from multiprocessing import spawn
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,6 +73,7 @@ def connect(config: ClusterConfig) -> Iterator[Client]:
         settings = {**SETTINGS, "distributed.nanny.pre-spawn-environ": environment}
         with (
             dask.config.set(settings | pages(config.dashboard)),
+            _without_main(),
             _key(config) as security,
             _local(config, security) as cluster,
             Client(cluster) as client,
@@ -173,9 +175,30 @@ def _local(config: ClusterConfig, security: Security) -> LocalCluster:
             said = str(error)
     raise WorkerLostError(
         f"no worker process could be started in {STARTS} tries ({said}); look for what ends it: a limit "
-        "on memory or processes, or a script that workers import again without `if __name__ == '__main__':`; "
-        "or set workers=0"
+        "on memory or processes; or set workers=0"
     )
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that Dask starts meanwhile do not import this process's script.
+
+    What workers do is in this package; a script without ``if __name__ == "__main__":`` would run in each.
+    """
+    given = spawn.get_preparation_data
+
+    def prepared(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = given(name)
+        if name.startswith("Dask Worker"):
+            for key in ("init_main_from_path", "init_main_from_name"):
+                data.pop(key, None)
+        return data
+
+    spawn.get_preparation_data = prepared
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = given
 
 
 def _start(config: ClusterConfig, security: Security) -> LocalCluster:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.calls import checked
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import Ask, run_job
 from unet_batch.engine.passes import BlockPass
@@ -68,6 +69,7 @@ class IngestResult:
         return asdict(self)
 
 
+@checked
 def ingest(
     src: str | Path | Sequence[str | Path],
     out: str | Path,

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from unet_batch.calls import checked
 from unet_batch.errors import SpecError
 from unet_batch.models.layers import initialise
 from unet_batch.models.spec import ModelSpec
@@ -10,6 +11,7 @@ from unet_batch.models.ternausnet import TernausNet
 from unet_batch.models.unet import UNet
 
 
+@checked
 def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
     """A new network with He-initialised weights, in training mode, on the default torch device.
 

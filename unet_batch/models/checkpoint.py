@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unet_batch.atomic import atomic_write
+from unet_batch.calls import checked
 from unet_batch.config import validate
 from unet_batch.errors import CheckpointError, ConfigError, MissingError, SpecError
 from unet_batch.models.header import Header, read_header
@@ -27,8 +28,9 @@ StoredAs = Literal["float32", "float16", "bfloat16"]
 logger = logging.getLogger(__name__)
 
 
+@checked
 def save_checkpoint(
-    path: Path,
+    path: str | Path,
     model: "nn.Module",
     spec: ModelSpec,
     card: dict[str, Any] | None = None,
@@ -59,7 +61,8 @@ def save_checkpoint(
     atomic_write(path, save(tensors, metadata | {"sha256": _digest(text, tensors)}))
 
 
-def load_checkpoint(path: Path) -> tuple["nn.Module", ModelSpec]:
+@checked
+def load_checkpoint(path: str | Path) -> tuple["nn.Module", ModelSpec]:
     """The network and its spec, float32 on the CPU, in evaluation mode.
 
     A path that ends in .pt2 (torch.export), .pt or .ts (TorchScript) is an exported network with its spec in

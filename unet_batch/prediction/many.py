@@ -6,6 +6,7 @@ from functools import partial
 from math import prod
 from pathlib import Path
 
+from unet_batch.calls import checked
 from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.engine.worker_pool import kept
 from unet_batch.errors import (
@@ -55,6 +56,7 @@ class Watch:
     stop: Callable[[], bool] = lambda: False
 
 
+@checked
 def predict_many(
     images: Sequence[str | Path],
     out_folder: str | Path,

@@ -27,6 +27,11 @@ def loaded(digest: str, path: str) -> tuple[nn.Module, ModelSpec]:
     return _loaded[digest]
 
 
+def offer(digest: str, module: nn.Module, spec: ModelSpec) -> None:
+    """Give a network that is in memory already, instead of the checkpoint of the hash ``digest``."""
+    _loaded[digest] = (module, spec)
+
+
 def ready_networks(plan: Plan, models: Sequence[str], runtime: Runtime) -> list[devices.Network]:
     """The checkpoints ``models``, in the plan's order, ready for the plan's tiles.
 

@@ -41,7 +41,21 @@ class Request:
         opened = _at_level(opened, specs[0], config)
         for model, spec in zip(models[1:], specs[1:], strict=True):
             _check_alike(models[0], specs[0], model, spec)
-        request = cls(opened, tuple(models), specs[0], tuple(file_hash(Path(m)) for m in models), config)
+        hashes = tuple(file_hash(Path(m)) for m in models)
+        return cls(opened, tuple(models), specs[0], hashes, config).checked()
+
+    @classmethod
+    def of(cls, image: Image, hashes: Sequence[str], spec: ModelSpec, config: PredictConfig) -> "Request":
+        """The request for an image and networks of ``spec`` that are open already.
+
+        Raises:
+            InputError: channels, dimensions or a region that do not fit.
+        """
+        return cls(image, tuple(hashes), spec, tuple(hashes), config).checked()
+
+    def checked(self) -> "Request":
+        """This request, or an InputError that names what does not fit."""
+        request = self
         _check_axes(request)
         _check_roi(request)
         _check_nodata_mask(request)

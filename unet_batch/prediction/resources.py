@@ -17,6 +17,7 @@ from unet_batch.tiling import ceil_div
 if TYPE_CHECKING:
     from unet_batch.prediction.plan import Choice, ComputePart, Plan
 
+FEW_PIXELS = 2**22  # a U-Net on two cores does some Mpx/s
 CACHE_BYTES = 64 * 2**20  # decoded chunks that a worker keeps for neighbouring blocks
 MEMORY_SHARE = 0.35  # of what is free, for the networks of all workers of a machine
 BUSY_SHARE = 0.95  # of threads and time, that calls at once must use: the last ones of a run may lack blocks
@@ -55,6 +56,15 @@ def worker_count(config: PredictConfig) -> int:
     if config.workers != "auto":
         return config.workers
     return max(1, count(config.device))
+
+
+def small(config: PredictConfig, pixels: int) -> bool:
+    """Whether so few pixels are best done in this process: workers take some seconds to start.
+
+    Not where a GPU would be used: a driver opens no context there.
+    """
+    auto = config.workers == "auto" and config.scheduler is None
+    return auto and pixels <= FEW_PIXELS and (config.device == "cpu" or not count(config.device))
 
 
 def network_bytes(spec: ModelSpec, compute: "Choice | ComputePart", tile: Sequence[int]) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from unet_batch.prediction.output import classes_counted, layout_of
 from unet_batch.prediction.plan import Choice, Plan
 from unet_batch.prediction.planning import make_plan
 from unet_batch.prediction.request import Request
-from unet_batch.prediction.resources import threads, worker_count
+from unet_batch.prediction.resources import small, threads, worker_count
 from unet_batch.prediction.scale import remark
 from unet_batch.prediction.status import Status, plan_of, status
 from unet_batch.store.group import refuse_occupied
@@ -162,10 +163,11 @@ class PredictJob:
         Masks.create(self.target.path, layout, {**attributes, "provenance": provenance}, locked=True)
 
     def workers(self, pixels: int) -> Workers:
-        """One for each device, however many pixels there are."""
+        """One for each device; none for a small image, whose work takes less time than a process to start."""
         del pixels
         config = self.request.config
-        return Workers(config, worker_count(config), threads(config))
+        count = 0 if small(config, prod(b - a for a, b in self.request.roi)) else worker_count(config)
+        return Workers(config, count, threads(config))
 
     def passes(self, plan: Plan) -> list[BlockPass]:
         """One pass, whose ledger is in the store."""

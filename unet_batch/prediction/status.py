@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unet_batch.calls import checked
 from unet_batch.engine import history
 from unet_batch.engine.store_status import failures_of, state_of, sum_stages
 from unet_batch.errors import FormatError, text_of
@@ -55,6 +56,7 @@ class Status:
     remarks: Sequence[str]
 
 
+@checked
 def status(path: str | Path) -> Status:
     """The state of the mask store at ``path``, also while a run is writing it.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unet_batch import unsynced
+from unet_batch.calls import checked
 from unet_batch.engine.progress import Hooks
 from unet_batch.errors import DamageError
 from unet_batch.prediction.config import PredictConfig
@@ -49,6 +50,7 @@ class Verification:
         return self.ok and not (self.pending or self.failed)
 
 
+@checked
 def verify(
     path: str | Path,
     *,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.calls import checked
 from unet_batch.errors import InputError
 from unet_batch.models.metrics import Counts, Scores, confusion, scores
 from unet_batch.store.image import Image
@@ -72,6 +73,7 @@ class Evaluation:
         }
 
 
+@checked
 def evaluate(
     masks_path: str | Path, truth_path: str | Path, ignore: int | None = None, roi: Box | None = None
 ) -> Evaluation:

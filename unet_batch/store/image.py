@@ -28,7 +28,7 @@ from unet_batch.store.presence import watch
 from unet_batch.store.sampling import means, percentiles
 from unet_batch.tiling.box import Box
 
-_ALIASES = {"band": "c", "channel": "c", "time": "t"}
+ALIASES = {"band": "c", "channel": "c", "time": "t"}
 _IDENTITY_CHUNKS = 16
 # What of an array's metadata decides its pixels; attributes and names do not.
 _IDENTITY_KEYS = ("shape", "data_type", "dtype", "chunk_grid", "chunks", "fill_value", "codecs", "compressor")
@@ -300,7 +300,7 @@ def _named_axes(array: Array, attributes: Mapping[str, Any]) -> str | None:
     names = array.metadata.get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
     if not isinstance(names, list | tuple):
         return None
-    letters = [_ALIASES.get(str(name).lower(), str(name).lower()) for name in names]
+    letters = [ALIASES.get(str(name).lower(), str(name).lower()) for name in names]
     return "".join(letters) if all(letter in list("tczyx") for letter in letters) else None
 
 

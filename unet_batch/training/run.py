@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from unet_batch.atomic import atomic_write
+from unet_batch.calls import checked
 from unet_batch.errors import FormatError
 from unet_batch.models.checkpoint import load_checkpoint, read_card, save_checkpoint
 from unet_batch.training.card import write_page
@@ -52,6 +53,7 @@ class TrainResult:
     skipped: int = 0
 
 
+@checked
 def train(config: TrainConfig, *, hooks: Hooks = Hooks()) -> TrainResult:
     """Train as ``config`` says, into ``config.run.out``; a run that is there already goes on where it ended.
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import rasterio
-from pydantic import ValidationError
 from rio_cogeo import cog_validate
 
 from tests.products.export.stores import NAMES, UTM, blobs, store_masks
+from unet_batch.errors import ConfigError
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.run import export
 from unet_batch.store.pyramid import halve_labels
@@ -43,5 +43,5 @@ def test_each_part_is_a_valid_cog_in_its_place(tmp_path):
 
 
 def test_a_part_is_whole_tiles_at_all_its_levels():
-    with pytest.raises(ValidationError, match="times a power of two, not 192"):
+    with pytest.raises(ConfigError, match="times a power of two, not 192"):
         ExportConfig(tile=64, part=192)

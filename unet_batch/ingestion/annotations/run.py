@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unet_batch.calls import checked
 from unet_batch.engine.job import run_job
 from unet_batch.engine.progress import Hooks
 from unet_batch.extras import require
@@ -58,6 +59,7 @@ class AnnotationsResult:
         return asdict(self)
 
 
+@checked
 def ingest_annotations(
     image_path: str | Path,
     source: str | Path,

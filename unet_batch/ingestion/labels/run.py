@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.calls import checked
 from unet_batch.engine.job import run_job
 from unet_batch.engine.progress import Hooks
 from unet_batch.ingestion.labels.codes import Codes, Pixels, found_codes, opened
@@ -48,6 +49,7 @@ class LabelsResult:
         return asdict(self)
 
 
+@checked
 def ingest_labels(
     source: str | Path, out: str | Path, config: LabelsConfig | None = None, *, hooks: Hooks = Hooks()
 ) -> LabelsResult:

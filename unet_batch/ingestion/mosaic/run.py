@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.calls import checked
 from unet_batch.config import Config
 from unet_batch.engine.job import Ask, run_job
 from unet_batch.engine.passes import BlockPass
@@ -66,6 +67,7 @@ class MosaicResult:
         return asdict(self)
 
 
+@checked
 def ingest_mosaic(
     scenes: Sequence[str | Path],
     out: str | Path,

@@ -10,6 +10,7 @@ from typing import Any
 
 import unet_batch
 from unet_batch.atomic import atomic_write
+from unet_batch.calls import checked
 from unet_batch.config import Config
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import Ask, run_job
@@ -54,6 +55,7 @@ class ExportResult:
         return asdict(self)
 
 
+@checked
 def export(
     masks: str | Path, out: str | Path, config: ExportConfig | None = None, *, hooks: Hooks = Hooks()
 ) -> ExportResult:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from unet_batch.calls import checked
 from unet_batch.engine.job import Ask, run_job
 from unet_batch.engine.partial_folder import PartialFolder, drop_leftovers
 from unet_batch.engine.parts import Parts
@@ -50,6 +51,7 @@ class ObjectsResult:
     finished: bool
 
 
+@checked
 def objects(
     masks: str | Path,
     out: str | Path,

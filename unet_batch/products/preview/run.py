@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from unet_batch.atomic import atomic_file
+from unet_batch.calls import checked
 from unet_batch.products.outputs import check_output
 from unet_batch.products.preview import picture
 from unet_batch.products.preview.config import PreviewConfig
@@ -30,6 +31,7 @@ class Preview:
     remark: str = ""
 
 
+@checked
 def preview(
     stores: str | Path | Sequence[str | Path],
     out: str | Path,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_batch.atomic import atomic_write
+from unet_batch.calls import checked
 from unet_batch.products.outputs import check_output
 from unet_batch.products.report import pictures
 from unet_batch.products.report.config import ReportConfig
@@ -23,6 +24,7 @@ class Report:
     remark: str = ""
 
 
+@checked
 def report(
     masks: str | Path,
     out: str | Path,

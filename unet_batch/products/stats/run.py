@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_batch.calls import checked
 from unet_batch.engine.job import Ask, run_job
 from unet_batch.engine.partial_folder import PartialFolder
 from unet_batch.engine.parts import Parts
@@ -44,6 +45,7 @@ class StatsResult:
     finished: bool
 
 
+@checked
 def stats(
     masks: str | Path,
     out: str | Path,
