@@ -1,51 +1,23 @@
 """Prediction on simulated GPUs: from the driver's choice to the written shard, with the laws of the CPU."""
 
-import json
-
 import numpy as np
 import pytest
 
+from tests.simulated_machine import machine, start_anew
 from tests.worlds import noise, shard_hashes, write_image, write_network
-from unet_batch.devices import claim as claiming
 from unet_batch.devices import simulated
 from unet_batch.devices.claim import SIMULATED
 from unet_batch.devices.device import open_device
-from unet_batch.prediction import block, networks
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.run import predict
 from unet_batch.prediction.status import status
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
 
+__all__ = ["machine"]
+
 SHAPE = (150, 170)
 SETTINGS = {"block": 64, "tile": 32, "batch": 2, "precision": "fp32", "backend": "eager"}
-
-
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    """A machine of two GPUs, or of others by ``machine(count=1, bytes=...)``."""
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(claiming.tempfile, "tempdir", None)
-    monkeypatch.setattr(claiming, "_held", {})
-
-    def machine(**settings):
-        log = tmp_path / "contexts.log"
-        log.unlink(missing_ok=True)
-        start_anew()
-        monkeypatch.setenv(SIMULATED, json.dumps({"count": 2, "log": str(log), **settings}))
-        return log
-
-    machine()
-    yield machine
-    start_anew()
-
-
-def start_anew():
-    """As in a new process: no context, and no network that lies on a device of before."""
-    networks._ready.clear()
-    block._tools.clear()
-    simulated.forget()
 
 
 @pytest.fixture(scope="module")

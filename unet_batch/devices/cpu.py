@@ -54,6 +54,14 @@ class CpuDevice:
         """A stream that does nothing."""
         return Immediately()
 
+    def current_stream(self) -> Immediately:
+        """A stream that does nothing."""
+        return Immediately()
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Torch's own."""
+        return torch.Generator().manual_seed(seed)
+
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Ordinary memory: nothing is copied beside other work."""
         return torch.empty(tuple(shape), dtype=dtype)

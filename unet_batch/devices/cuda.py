@@ -16,8 +16,8 @@ WARM_UPS = 2  # libraries choose and load their kernels in the first runs, which
 class CudaStream:
     """A stream of its own. One object serves one thread."""
 
-    def __init__(self, place: torch.device) -> None:
-        self.stream = torch.cuda.Stream(place)  # type: ignore[no-untyped-call]
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self.stream = stream
         self._current: list[AbstractContextManager[None]] = []
 
     def record(self) -> Event:
@@ -62,7 +62,15 @@ class CudaDevice:
 
     def stream(self) -> CudaStream:
         """A new stream."""
-        return CudaStream(self.place)
+        return CudaStream(torch.cuda.Stream(self.place))  # type: ignore[no-untyped-call]
+
+    def current_stream(self) -> CudaStream:
+        """Torch's current stream of this thread."""
+        return CudaStream(torch.cuda.current_stream(self.place))
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Torch's own."""
+        return torch.Generator(self.place).manual_seed(seed)
 
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Page-locked memory."""

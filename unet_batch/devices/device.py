@@ -79,6 +79,12 @@ class Device(Protocol):
     def stream(self) -> Stream:
         """A new stream."""
 
+    def current_stream(self) -> Stream:
+        """The one that takes this thread's work now."""
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Random numbers that are made on the device."""
+
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Host memory from and to which copies run beside other work. Its values are anything."""
 
@@ -112,6 +118,19 @@ class Device(Protocol):
 
     def synchronize(self) -> None:
         """Let the host wait for all work of the device."""
+
+
+def sent(values: Tensor, place: torch.device) -> Tensor:
+    """``values`` of the host on the device ``place``, by the current stream and without a wait.
+
+    Their own memory may change or go at once: a copy in pinned memory is what travels.
+    """
+    if place.type == "cpu":
+        return values
+    device = open_device(str(place))
+    staged = device.pinned(values.shape, values.dtype)
+    staged.copy_(values)
+    return device.upload(staged)
 
 
 def cuda_works() -> bool:

@@ -24,6 +24,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from unet_batch.devices.claim import SIMULATED, visible
 from unet_batch.devices.device import Memory, ModuleT
@@ -108,8 +109,7 @@ class SimulatedDevice:
         self.recording: list[Recorded] | None = None
         self._pinned: dict[int, Tensor] = {}
         self._copies: list[_Copy] = []
-        self._streams = 1
-        self._default = SimulatedStream(self, 0)
+        self.streams = [SimulatedStream(self, 0)]
         self._threads = threading.local()
 
     @classmethod
@@ -128,23 +128,31 @@ class SimulatedDevice:
             return _open[seen[ordinal]]
 
     @property
-    def stack(self) -> list[SimulatedStream]:
-        """The current streams of this thread, the innermost last."""
+    def stack(self) -> list[tuple[SimulatedStream, TorchFunctionMode]]:
+        """The streams that this thread has entered, the innermost last, each with its torch calls."""
         if not hasattr(self._threads, "stack"):
             self._threads.stack = []
-        found: list[SimulatedStream] = self._threads.stack
+        found: list[tuple[SimulatedStream, TorchFunctionMode]] = self._threads.stack
         return found
 
     @property
     def current(self) -> SimulatedStream:
         """The stream that takes this thread's work."""
-        return self.stack[-1] if self.stack else self._default
+        return self.stack[-1][0] if self.stack else self.streams[0]
 
     def stream(self) -> SimulatedStream:
         """A new stream."""
         with LOCK:
-            self._streams += 1
-            return SimulatedStream(self, self._streams - 1)
+            self.streams.append(SimulatedStream(self, len(self.streams)))
+            return self.streams[-1]
+
+    def current_stream(self) -> SimulatedStream:
+        """The stream that takes this thread's work."""
+        return self.current
+
+    def generator(self, seed: int) -> torch.Generator:
+        """One of the host: what it gives is the same."""
+        return torch.Generator().manual_seed(seed)
 
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Host memory that this device knows."""
@@ -159,6 +167,12 @@ class SimulatedDevice:
         with torch.inference_mode(False):  # what is made here is written at any time
             elem = poison(torch.empty(tuple(shape), dtype=dtype))
             return wrapped(elem, self.cell(elem))
+
+    def holding(self, host: Tensor) -> SimulatedTensor:
+        """Memory of the device in which the current stream makes the values of ``host``."""
+        tensor = wrapped(host, self.cell(host))
+        tensor.cell.write(self.current, self.races)
+        return tensor
 
     def upload(self, host: Tensor, into: Tensor | None = None) -> Tensor:
         """Copied by the current stream."""
@@ -199,7 +213,10 @@ class SimulatedDevice:
 
     def synchronize(self) -> None:
         """Wait for all that any stream was given."""
-        self.wait(dict.fromkeys(range(self._streams), 2**62), self._default.finish)
+        clock: Clock = {}
+        for stream in self.streams:
+            merge(clock, stream.clock)
+        self.wait(clock, max(stream.finish for stream in self.streams))
 
     # What tensors ask of their device
 

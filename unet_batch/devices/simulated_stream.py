@@ -67,13 +67,17 @@ class SimulatedStream:
         return self.number, self.clock[self.number]
 
     def __enter__(self) -> "SimulatedStream":
-        self.device.stack.append(self)
+        from unet_batch.devices.simulated_torch import TorchCalls  # noqa: PLC0415 - in a circle
+
+        calls = TorchCalls(self.device)
+        calls.__enter__()  # type: ignore[no-untyped-call]
+        self.device.stack.append((self, calls))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.device.stack.pop()
+        self.device.stack.pop()[1].__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
 
 
 def merge(clock: Clock, other: Clock) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from unet_batch.devices.simulated_stream import Clock, Stamp
@@ -83,11 +83,28 @@ class SimulatedTensor(Tensor):
         """As of a CUDA tensor."""
         return True
 
+    @property
+    def is_meta(self) -> bool:  # type: ignore[override]  # torch declares a plain attribute
+        """It has values."""
+        return False
+
     def numpy(self, **_: Any) -> Any:
         """As a CUDA tensor has none."""
         raise TypeError(
             f"cannot convert a tensor of {self.cell.device.name} to numpy; copy it to the host first"
         )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A copy on the same device; of a parameter, one."""
+        made = self.detach().clone().requires_grad_(self.requires_grad)
+        if isinstance(self, nn.Parameter):
+            made._is_param = True  # noqa: SLF001 - as torch marks those of subclasses
+        memo[id(self)] = made
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As a tensor of the host, so that a file of it can be read anywhere."""
+        return self.cell.device.to_host(self).__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
 
     def seen(self, stream: "SimulatedStream") -> Tensor:
         """Its values as ``stream`` sees them."""
@@ -153,6 +170,8 @@ def _computed(device: "SimulatedDevice", func: Any, args: tuple[Any, ...], kwarg
     inputs = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, SimulatedTensor)]
 
     def plain(one: Any) -> Any:
+        if isinstance(one, Tensor) and one.is_meta and not isinstance(one, SimulatedTensor):
+            return torch.zeros(one.shape, dtype=one.dtype)  # autograd's own, for what has no gradient
         if not isinstance(one, SimulatedTensor):
             return one
         return one.elem if any(one is target for target in written) else one.seen(stream)
@@ -203,7 +222,7 @@ def _device_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Sim
     """The one device of all tensors; numbers of the host may take part."""
     tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
     devices = {one.cell.device for one in tensors if isinstance(one, SimulatedTensor)}
-    hosts = [one for one in tensors if not isinstance(one, SimulatedTensor) and one.ndim]
+    hosts = [one for one in tensors if not isinstance(one, SimulatedTensor) and one.ndim and not one.is_meta]
     if len(devices) != 1 or (hosts and func is not ATEN.copy_.default):
         names = sorted({device.name for device in devices} | ({"cpu"} if hosts else set()))
         raise RuntimeError(
@@ -235,8 +254,9 @@ def _later(clock: Clock, other: Clock) -> Clock:
 
 
 def _given_back(device: "SimulatedDevice", size: int, stream: int, read: Clock) -> None:
-    """Memory goes back to the stream that it was made on, which may write there at once."""
+    """Memory goes back to the stream that it was made on, which may write there in its next work."""
     device.used -= size
+    known = device.streams[stream].clock
     for number, count in read.items():
-        if number != stream and device.host_clock.get(number, 0) < count:
+        if number != stream and max(device.host_clock.get(number, 0), known.get(number, 0)) < count:
             device.races.append(f"memory of stream {stream} is given back while stream {number} reads it")

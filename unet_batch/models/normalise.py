@@ -49,17 +49,19 @@ def apply(
 ) -> "Tensor":
     """``x`` (N, C, *spatial) of any real type as normalised float32, on its own device.
 
-    ``offset`` and ``scale`` are those of ``affine`` as tensors there, of shape (1, C, 1, ...): whoever calls
-    often on a GPU keeps them, as making them lets the GPU wait for the host.
+    ``offset`` and ``scale`` are those of ``affine`` as tensors there, of shape (1, C, 1, ...), from whoever
+    calls often.
     """
     import torch  # noqa: PLC0415 - the affine itself needs none
+
+    from unet_batch.devices.device import sent  # noqa: PLC0415 - imports torch
 
     if not any(affine.offset) and set(affine.scale) == {1.0}:
         return x.to(torch.float32, copy=True)
     if offset is None or scale is None:
         per_channel = (1, -1) + (1,) * (x.ndim - 2)
-        offset = torch.tensor(affine.offset, dtype=torch.float32, device=x.device).view(per_channel)
-        scale = torch.tensor(affine.scale, dtype=torch.float32, device=x.device).view(per_channel)
+        offset = sent(torch.tensor(affine.offset, dtype=torch.float32), x.device).view(per_channel)
+        scale = sent(torch.tensor(affine.scale, dtype=torch.float32), x.device).view(per_channel)
     return x.to(torch.float32, copy=True).sub_(offset).mul_(scale)
 
 

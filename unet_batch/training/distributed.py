@@ -7,6 +7,7 @@ wrapped in DistributedDataParallel by ``Ranks.parallel``.
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from unet_batch.models.device import resolve_device
 ValueT = TypeVar("ValueT")
 
 # A validation may keep ranks waiting for others; a dead rank is seen sooner, by its connection.
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}  # what ranks tell each other goes by the host
 _PATIENCE = timedelta(minutes=30)
 _SIGNS = ("gloo", "nccl", "connection", "socket", "timed out", "store")
 
@@ -66,7 +68,7 @@ class Ranks:
         """Whether ``flag`` holds on some rank; the same answer on all."""
         if self.count == 1:
             return flag
-        return bool(self.sum(torch.tensor(float(flag), device=self.device)).item())
+        return bool(self.sum(torch.tensor(float(flag))).item())  # of the host: no device waits for it
 
     def gather(self, value: ValueT) -> list[ValueT]:
         """The value of every rank, in their order, on all ranks."""
@@ -102,19 +104,21 @@ class Ranks:
         """
         if self.count == 1:
             return network
-        return DistributedDataParallel(
-            network,
-            device_ids=[self.device] if self.device.type == "cuda" else None,
-            broadcast_buffers=broadcast_buffers,
-            gradient_as_bucket_view=True,
-        )
+        with warnings.catch_warnings():  # torch 2.13 has a new name for broadcast_buffers, which others lack
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(
+                network,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                broadcast_buffers=broadcast_buffers,
+                gradient_as_bucket_view=True,
+            )
 
     def broadcast(self, first: ValueT | None) -> ValueT:
         """The first rank's value on all ranks."""
         values: list[Any] = [first]
         if self.count > 1:
             with lost_rank_reported(self):
-                dist.broadcast_object_list(values, device=self.device)
+                dist.broadcast_object_list(values)
         return values[0]  # type: ignore[no-any-return]  # it travelled as an object
 
 
@@ -167,9 +171,13 @@ def _init_process_group(ranks: Ranks, patience: timedelta) -> None:
         store = _store(ranks, host, int(port), patience)
         store = rendezvous(store, ranks.rank, ranks.count, patience)
         store.set_timeout(_PATIENCE)
-        backend = "nccl" if ranks.device.type == "cuda" else "gloo"
         dist.init_process_group(
-            backend, store=store, rank=ranks.rank, world_size=ranks.count, timeout=_PATIENCE
+            BACKENDS[ranks.device.type],
+            store=store,
+            rank=ranks.rank,
+            world_size=ranks.count,
+            timeout=_PATIENCE,
+            device_id=ranks.device if ranks.device.type == "cuda" else None,
         )
     except RankError:
         raise

@@ -18,12 +18,20 @@ class EMA:
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights of ``network`` after update number ``step`` (from 0)."""
+    def update(self, network: nn.Module, step: int, finite: Tensor | None = None) -> None:
+        """Take in the weights of ``network`` after update number ``step`` (from 0).
+
+        ``finite``: whether there was an update, as a number on the device; None where there was.
+        """
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
         means = [(own, other.detach()) for own, other in pairs if own.is_floating_point()]
-        torch._foreach_lerp_([own for own, _ in means], [other for _, other in means], weight)
+        changes = [other - own for own, other in means]
+        if finite is None:
+            torch._foreach_mul_(changes, weight)
+        else:
+            torch._foreach_mul_(changes, finite * weight)
+        torch._foreach_add_([own for own, _ in means], changes)
         for own, other in pairs:
             if not own.is_floating_point():  # counts of batches
                 own.copy_(other)

@@ -3,79 +3,21 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from unet_batch.devices.device import open_device
 from unet_batch.errors import TrainingError
-from unet_batch.training.augment.augment import Augment
-from unet_batch.training.batch import Batch
+from unet_batch.training.batches import Batches, open_batches
 from unet_batch.training.checkpointing import save_last_and_best
-from unet_batch.training.data.labels import LabelForm
-from unet_batch.training.data.loader import Loader
 from unet_batch.training.evaluator import Scores
 from unet_batch.training.history import History
 from unet_batch.training.hooks import Progress
-from unet_batch.training.losses.target import Target
-from unet_batch.training.step import Part, StepResult
+from unet_batch.training.log import Log, Row
 from unet_batch.training.trainer import Trainer
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """This rank's share of each batch: read ahead, augmented and normalised on the device.
-
-    Attributes:
-        loader: reads samples ahead.
-        augment: augments and normalises them.
-        parts: how many parts a batch is computed in (``run.accumulate``).
-        device: where they go.
-        form: of the labels.
-    """
-
-    loader: Loader
-    augment: Augment
-    parts: int
-    device: torch.device
-    form: LabelForm
-
-    def __call__(self) -> tuple[list[Part], Batch]:
-        """The parts of the next batch, and the batch as it was read."""
-        batch = next(self.loader)
-        sample = self.augment(batch, self.device)
-        weights: tuple[Tensor | None, ...] = (None,) * self.parts
-        if sample.weights is not None:
-            weights = sample.weights.chunk(self.parts)
-        pieces = zip(sample.images.chunk(self.parts), sample.labels.chunk(self.parts), weights, strict=True)
-        head, fill = self.form.head, self.form.fill
-        parts = [Part(images, Target.of(labels, weight, head, fill)) for images, labels, weight in pieces]
-        return parts, batch
-
-
-@contextmanager
-def _batches(trainer: Trainer) -> Iterator[Batches]:
-    """The batches from the trainer's step on; read ahead until the context ends.
-
-    Raises:
-        InputError: a patch, class weights or a batch that do not fit the data.
-    """
-    config, ranks, sources = trainer.config, trainer.ranks, trainer.sources
-    with Loader(
-        sources,
-        config.sampling,
-        config.augment,
-        config.run.batch,
-        ranks.rank,
-        ranks.count,
-        trainer.state.step,
-    ) as loader:
-        augment = Augment(config.augment, sources.spec, loader.patch.input)
-        yield Batches(loader, augment, config.run.accumulate, ranks.device, sources.form)
-
 
 _PACE_STEPS = 20
 _NAMED_BOXES = 4
@@ -84,51 +26,60 @@ _NAMED_BOXES = 4
 def run_updates(trainer: Trainer, history: History | None) -> bool:
     """Train from the trainer's step on; True once the last step is done, False if asked to stop before.
 
-    Args:
-        trainer: what to train; its state changes.
-        history: of the first rank; None on others.
-
     Raises:
         TrainingError: too many steps in a row without a finite loss; it names what they saw.
     """
     state, steps = trainer.state, trainer.config.run.steps
+    log = Log(open_device(str(trainer.ranks.device)))
     pace = _Pace(state.step, state.seconds)
-    with _batches(trainer) as batches:
+    with open_batches(trainer) as batches:
         while state.step < steps:
-            # Asked before the step and read after it, so that no device waits for the answer.
-            asked = trainer.ranks.sum(torch.tensor(float(_stop_wanted(trainer)), device=trainer.ranks.device))
-            result = _update(trainer, batches)
-            pace.count(trainer, batches.loader.waited)
-            scores = _validate(trainer) if _due(trainer, trainer.config.validation.every) else {}
-            _record(trainer, history, pace, result, scores)
-            stopping = bool(asked.item()) and state.step < steps
-            if stopping or _due(trainer, trainer.config.run.checkpoint_every):
+            asked = trainer.ranks.any(_stop_wanted(trainer))
+            _update(trainer, batches, pace, log)
+            stopping = asked and state.step < steps
+            validating = _due(trainer, trainer.config.validation.every)
+            saving = stopping or _due(trainer, trainer.config.run.checkpoint_every)
+            if log.due or validating or saving:
+                rows = log.read()
+                _count_skipped(trainer, rows)
+                scores = _validate(trainer) if validating else {}
+                _tell(trainer, history, pace, rows, scores)
+            if saving:
                 _save(trainer, history)
             if stopping:
                 return False
     return True
 
 
-def _update(trainer: Trainer, batches: Batches) -> StepResult:
-    """One update, counted; skipped where its loss is not finite."""
-    state, run = trainer.state, trainer.config.run
-    parts, batch = batches()
-    _seed(run.seed, state.step, trainer.ranks.rank)
-    result = trainer.step(parts, state.step, trainer.lr_scheduler(state.step))
+def _update(trainer: Trainer, batches: Batches, pace: "_Pace", log: Log) -> None:
+    """One update, enqueued; what it came to is not read yet."""
+    state = trainer.state
+    prepared = batches()
+    _seed(trainer.config.run.seed, state.step, trainer.ranks.rank)
+    rate = trainer.lr_scheduler(state.step)
+    result = trainer.step(prepared.parts, state.step, rate)
     state.step += 1
-    if result.updated:
-        state.skipped_in_row = 0
-        return result
-    state.skipped += 1
-    state.skipped_in_row += 1
-    trainer.tell(
-        f"step {state.step}: the loss is {result.loss}, its gradient {result.gradient_norm}; skipped"
-    )
-    if state.skipped_in_row >= run.most_skipped:
-        raise TrainingError(
-            _not_finite(trainer, [place for part in trainer.ranks.gather(batch.where) for place in part])
-        )
-    return result
+    pace.count(trainer, batches.waited)
+    log.add(Row(state.step, rate, pace.steps_per_second, pace.waiting, prepared.batch.where), result)
+
+
+def _count_skipped(trainer: Trainer, rows: Sequence[Row]) -> None:
+    """Count and tell the steps of ``rows`` that were skipped, as their loss or gradient was not finite.
+
+    Raises:
+        TrainingError: too many in a row.
+    """
+    state, run = trainer.state, trainer.config.run
+    for row in rows:
+        if row.updated:
+            state.skipped_in_row = 0
+            continue
+        state.skipped += 1
+        state.skipped_in_row += 1
+        trainer.tell(f"step {row.step}: {_fault(trainer, row)}; skipped")
+        if state.skipped_in_row >= run.most_skipped:
+            places = [place for part in trainer.ranks.gather(row.where) for place in part]
+            raise TrainingError(_not_finite(trainer, row, places))
 
 
 def _validate(trainer: Trainer) -> Scores:
@@ -140,32 +91,36 @@ def _validate(trainer: Trainer) -> Scores:
     return scores
 
 
-def _record(
-    trainer: Trainer, history: History | None, pace: "_Pace", result: StepResult, scores: Scores
+def _tell(
+    trainer: Trainer, history: History | None, pace: "_Pace", rows: Sequence[Row], scores: Scores
 ) -> None:
+    """A line for each of ``rows``, of which the last has ``scores``."""
     if history is None:
         return
-    state, steps = trainer.state, trainer.config.run.steps
-    row = {
-        "step": state.step,
-        "loss": result.loss,
-        "gradient_norm": result.gradient_norm,
-        "learning_rate": trainer.step.optimiser.param_groups[0]["lr"],
-        "images_per_second": pace.steps_per_second * trainer.config.run.batch,
-        "waiting": pace.waiting,
-    }
-    history.add({**row, **scores})
-    trainer.hooks.observe(
-        Progress(
-            step=state.step,
-            steps=steps,
-            loss=result.loss,
-            images_per_second=row["images_per_second"],
-            waiting=pace.waiting,
-            seconds_left=pace.seconds_left(state.step, steps),
-            scores=scores,
+    steps, batch = trainer.config.run.steps, trainer.config.run.batch
+    for row in rows:
+        found = scores if row is rows[-1] else {}
+        rate = row.steps_per_second * batch
+        line = {
+            "step": row.step,
+            "loss": row.loss,
+            "gradient_norm": row.gradient_norm,
+            "learning_rate": row.learning_rate,
+            "images_per_second": rate,
+            "waiting": row.waiting,
+        }
+        history.add({**line, **found})
+        trainer.hooks.observe(
+            Progress(
+                step=row.step,
+                steps=steps,
+                loss=row.loss,
+                images_per_second=rate,
+                waiting=row.waiting,
+                seconds_left=pace.seconds_left(row.step, steps),
+                scores=found,
+            )
         )
-    )
 
 
 def _save(trainer: Trainer, history: History | None) -> None:
@@ -188,11 +143,22 @@ def _seed(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
 
 
-def _not_finite(trainer: Trainer, places: Sequence[str]) -> str:
+def _fault(trainer: Trainer, row: Row) -> str:
+    overflow = "fp16 overflowed, the loss scale is halved: " if trainer.step.scaler.is_enabled() else ""
+    return f"{overflow}the loss is {row.loss}, its gradient {row.gradient_norm}"
+
+
+def _not_finite(trainer: Trainer, row: Row, places: Sequence[str]) -> str:
     shown = "; ".join(places[:_NAMED_BOXES]) + ("; ..." if len(places) > _NAMED_BOXES else "")
+    count, scaler = trainer.state.skipped_in_row, trainer.step.scaler
+    if scaler.is_enabled():
+        return (
+            f"fp16 overflowed {count} steps in a row (loss {row.loss}, loss scale {scaler.get_scale():g}), "
+            f"last over {shown}; set run.precision=bf16 or fp32, or lower optimiser.learning_rate"
+        )
     return (
-        f"the loss was not finite {trainer.state.skipped_in_row} steps in a row, last over {shown}; look at "
-        "these pixels, lower optimiser.learning_rate, or set optimiser.clip or run.precision=fp32"
+        f"the loss was not finite {count} steps in a row, last over {shown}; look at these pixels, lower "
+        "optimiser.learning_rate, or set optimiser.clip or run.precision=fp32"
     )
 
 

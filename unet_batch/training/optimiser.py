@@ -44,13 +44,21 @@ class LRScheduler:
 
 
 def make_optimiser(config: OptimiserConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of the parameters of ``network``; weight decay acts on weights of convolutions alone."""
+    """The optimiser of the parameters of ``network``; weight decay acts on weights of convolutions alone.
+
+    Torch's fused ones: they leave everything as it was where their attribute ``found_inf`` is 1, and read it
+    on the device.
+    """
     decayed = [p for p in network.parameters() if p.ndim > 1]
     free = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if config.kind == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
-    return torch.optim.SGD(
-        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    sgd = torch.optim.SGD(
+        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, fused=True
     )
+    # Left to torch, a first step that is skipped would leave momentum that nobody wrote.
+    for parameter in network.parameters() if config.momentum else ():
+        sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unet_batch.atomic import atomic_path
 from unet_batch.errors import CheckpointError, PlanMismatchError
@@ -121,12 +122,23 @@ def restore(saved: SavedState, step: Step) -> None:
     values, settings = saved.tensors, [_without_parameters(group) for group in step.optimiser.param_groups]
     step.network.load_state_dict(values["network"])
     step.optimiser.load_state_dict(values["optimiser"])
-    for group, kept in zip(step.optimiser.param_groups, settings, strict=True):
-        group.update(kept)
+    for group, own in zip(step.optimiser.param_groups, settings, strict=True):
+        group.update(own)
+    for parameter, kept in step.optimiser.state.items():
+        kept.update({key: _as_fused(value, parameter) for key, value in kept.items()})
     if step.scaler.is_enabled() and values["scaler"]:
         step.scaler.load_state_dict(values["scaler"])
     if step.ema is not None:
         step.ema.load_state_dict(values["average"] or values["network"])
+
+
+def _as_fused(value: Any, parameter: Tensor) -> Any:
+    """What is kept for ``parameter``, where and as fused optimisers take it: they look at no strides."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter).detach().copy_(value)
+    return value.to(parameter.device, torch.float32)
 
 
 def _without_parameters(group: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What an update did.
+    """What an update did: numbers on the device, which reading would wait for.
 
     Attributes:
         loss: of the whole batch of all ranks.
@@ -37,9 +37,9 @@ class StepResult:
         updated: whether the weights were updated; not where one of these was no finite number.
     """
 
-    loss: float
-    gradient_norm: float
-    updated: bool
+    loss: Tensor
+    gradient_norm: Tensor
+    updated: Tensor
 
 
 @dataclass(slots=True)
@@ -75,7 +75,8 @@ class Step:
     def __call__(self, parts: Sequence[Part], number: int, rate: float) -> StepResult:
         """Update the weights: update number ``number`` (from 0), at learning rate ``rate``.
 
-        Where the loss or its gradient is not finite, on all ranks alike, everything stays as it was.
+        Where the loss or its gradient is not finite, on all ranks alike, everything stays as it was. That is
+        decided on the device: nothing here waits for it.
 
         Raises:
             RankError: another rank is gone.
@@ -83,19 +84,16 @@ class Step:
         self.parallel.train()
         if number >= self.fixed_from:
             self._fix_statistics()
-        buffers = [buffer.clone() for buffer in self.network.buffers()]
+        buffers = list(self.network.buffers())
+        before = [buffer.clone() for buffer in buffers]
         loss = self._backward(parts)
         norm = self._norm()
-        value = float(loss)
-        updated = math.isfinite(value) and (math.isfinite(norm) or self.scaler.is_enabled())
-        if updated:
-            self._update(number, rate)
-        else:
-            self.scaler.update()
-            for buffer, before in zip(self.network.buffers(), buffers, strict=True):
-                buffer.copy_(before)
+        finite = loss.isfinite() & norm.isfinite()
+        for buffer, kept in zip(buffers, before, strict=True):
+            buffer.copy_(torch.where(finite, buffer, kept))
+        self._update(number, rate, finite)
         self.optimiser.zero_grad(set_to_none=True)
-        return StepResult(value, norm, updated)
+        return StepResult(loss, norm, finite)
 
     def _fix_statistics(self) -> None:
         """Batch norms use what predictions will use: the averages, which no longer move then."""
@@ -124,22 +122,24 @@ class Step:
         masses = self.ranks.sum(torch.stack([self.loss.mass(part.target) for part in parts]))
         return masses / masses.sum().clamp(min=torch.finfo(masses.dtype).tiny)
 
-    def _norm(self) -> float:
+    def _norm(self) -> Tensor:
         """Norm of the unscaled gradient; the gradient is then clipped to ``clip``."""
         self.scaler.unscale_(self.optimiser)
         parameters = [p for p in self.network.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
-        return float(norm)
+        return norm
 
-    def _update(self, number: int, rate: float) -> None:
+    def _update(self, number: int, rate: float, finite: Tensor) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.scaler.step(self.optimiser)
+        # Torch's fused optimisers read this on the device, as its own scaler has them do.
+        self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self.optimiser.step()
         self.scaler.update()
         if self.ema is not None:
-            self.ema.update(self.network, number)
+            self.ema.update(self.network, number, finite)
 
     def _unsynced(self, *, unless_last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged between ranks once per update, with the last part."""

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
 
+from unet_batch.devices.device import open_device
 from unet_batch.errors import InputError
 from unet_batch.models.device import resolve_precision, set_tf32
 from unet_batch.models.layers import channels_last
@@ -139,7 +141,7 @@ def _step(
     module: nn.Module = Supervised(network, spec, run.deep_supervision, run.seed)
     if run.sync_batchnorm and ranks.count > 1:
         module = convert_sync_batchnorm(module, ranks.device)
-    module = module.to(ranks.device)
+    module = open_device(str(ranks.device)).move(module)
     if run.channels_last:
         module = module.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks it
     parallel: Any = ranks.parallel(module, broadcast_buffers=not run.sync_batchnorm)
@@ -152,7 +154,7 @@ def _step(
         parallel=parallel,
         loss=loss,
         optimiser=make_optimiser(optimiser, module),
-        scaler=torch.amp.GradScaler(ranks.device.type, enabled=precision == "fp16"),
+        scaler=GradScaler("cuda" if torch.cuda.is_available() else "cpu", enabled=precision == "fp16"),
         ema=None if run.ema is None else EMA(module, run.ema),
         ranks=ranks,
         dtype=_DTYPES[precision],

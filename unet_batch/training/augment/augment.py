@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unet_batch.devices.device import sent
 from unet_batch.errors import InputError
 from unet_batch.models import normalise
 from unet_batch.models.normalise import Affine, affine_for
@@ -147,7 +148,7 @@ def _on(pixels: _Pixels, device: torch.device) -> Tensor:
         )  # torch indexes no others
     # What was read may be a view of a cached chunk, which is not to be written; torch warns of such.
     tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return sent(tensor, device)
 
 
 def _alone(image_CS: Tensor, affine: Affine) -> Tensor:

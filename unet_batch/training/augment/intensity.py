@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unet_batch.devices.device import open_device, sent
 from unet_batch.training.augment.parameters import AugmentParameters
 
 # Optical density in red, green and blue (columns) of each stain (rows).
@@ -25,7 +26,7 @@ def jittered(rgb_CS: Tensor, factors: tuple[float, ...], addends: tuple[float, .
 
 
 def _tensor(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    return sent(torch.as_tensor(values, dtype=like.dtype), like.device)
 
 
 _TINY = 1e-6
@@ -69,12 +70,12 @@ def _linear(x_CS: Tensor, factor: float, shift: Sequence[float]) -> None:
     """Distances from the mean times ``factor``; ``shift`` of each channel on top."""
     added = _mean(x_CS) * (1 - factor)
     if shift:
-        added += torch.tensor(shift, dtype=x_CS.dtype, device=x_CS.device).view_as(added)
+        added += _tensor(np.asarray(shift), x_CS).view_as(added)
     x_CS.mul_(factor).add_(added)
 
 
 def _noise(x_CS: Tensor, std: float, seed: int) -> None:
-    generator = torch.Generator(x_CS.device).manual_seed((seed ^ _NOISE_SEED) % 2**63)
+    generator = open_device(str(x_CS.device)).generator((seed ^ _NOISE_SEED) % 2**63)
     x_CS.add_(torch.randn(x_CS.shape, generator=generator, device=x_CS.device), alpha=std)
 
 
@@ -85,17 +86,17 @@ def _blur(x_CS: Tensor, sigma: float) -> None:
     total = taps[0] + 2 * sum(taps[1:])
     for axis in range(1, x_CS.ndim):
         n = x_CS.shape[axis]
-        wide = x_CS.index_select(axis, _mirrored(n, radius).to(x_CS.device))
+        wide = x_CS.index_select(axis, _mirrored(n, radius, x_CS.device))
         torch.mul(wide.narrow(axis, radius, n), taps[0] / total, out=x_CS)
         for i in range(1, radius + 1):
             for start in (radius - i, radius + i):
                 x_CS.add_(wide.narrow(axis, start, n), alpha=taps[i] / total)
 
 
-def _mirrored(n: int, radius: int) -> Tensor:
+def _mirrored(n: int, radius: int, device: torch.device) -> Tensor:
     """Positions -radius to n + radius on an axis of ``n`` pixels, mirrored as often as it takes."""
     period = max(2 * n - 2, 1)
-    position = torch.arange(-radius, n + radius).abs() % period
+    position = torch.arange(-radius, n + radius, device=device).abs() % period
     return torch.minimum(position, period - position).clamp_(0, n - 1)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from unet_batch.devices.device import sent
 from unet_batch.training.augment.parameters import AugmentParameters
 
 Mode = Literal["bilinear", "nearest"]
@@ -37,7 +38,7 @@ class Warp:
         cls, drawn: AugmentParameters, read: tuple[int, ...], frame: tuple[int, ...], device: torch.device
     ) -> "Warp":
         """The warp of ``read`` pixels to ``frame``, the network's input, which elastic grids span."""
-        return cls(drawn, _grid(drawn, read, frame).to(device) if drawn.warps else None)
+        return cls(drawn, _grid(drawn, read, frame, device) if drawn.warps else None)
 
     def fill(self, out_CS: Tensor, x_CR: Tensor, mode: Mode) -> None:
         """The centre of the warped ``x_CR`` goes to ``out_CS``, float32; mirrored past what was read.
@@ -104,18 +105,22 @@ def _centre(grid_Sd: Tensor, size: tuple[int, ...]) -> Tensor:
     return grid_Sd
 
 
-def _grid(drawn: AugmentParameters, read: tuple[int, ...], frame: tuple[int, ...]) -> Tensor:
+def _grid(
+    drawn: AugmentParameters, read: tuple[int, ...], frame: tuple[int, ...], device: torch.device
+) -> Tensor:
     """Where each pixel of ``frame`` comes from: (*frame, d), x first, -1 to 1 over what was read.
 
     A position is a polynomial of first order (the matrix) and cubic pieces (the elastic grid) in each
     coordinate: coefficients (k, ..., k), multiplied by one small matrix (S, k) per axis.
     """
     knots = _knots(drawn)
-    positions = _coefficients(drawn, [max(n - 1, 1) / 2 for n in read], knots)
+    # On GPUs in double: TF32, where settings allow it, would move pixels.
+    exact = torch.float32 if device.type == "cpu" else torch.float64
+    positions = sent(_coefficients(drawn, [max(n - 1, 1) / 2 for n in read], knots).to(exact), device)
     for n in frame:  # the first coefficients left become the last axis
-        positions = torch.tensordot(positions, _basis(n, knots), dims=([1], [1]))
+        positions = torch.tensordot(positions, sent(_basis(n, knots).to(exact), device), dims=([1], [1]))
     # Strides as grid_sample's quick path likes them: x, y (and z) in planes of their own.
-    return positions.movedim(0, -1)
+    return positions.to(torch.float32).movedim(0, -1)
 
 
 def _knots(drawn: AugmentParameters) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from unet_batch.devices.device import sent
 from unet_batch.models import heads
 from unet_batch.models.heads import Head
 from unet_batch.training.losses.target import Target
@@ -44,7 +45,7 @@ class CrossEntropy:
         """What each pixel counts."""
         if self.class_weights is None:
             return target.weight
-        return target.weight * target.weight.new_tensor(self.class_weights)[target.values]
+        return target.weight * _factors(self.class_weights, target.weight.device)[target.values]
 
     value = staticmethod(mean)
 
@@ -68,7 +69,7 @@ class BinaryCrossEntropy:
         """What each value counts."""
         if self.class_weights is None:
             return target.weight
-        factors = target.weight.new_tensor(self.class_weights)
+        factors = _factors(self.class_weights, target.weight.device)
         return target.weight * factors.view(-1, *(1,) * (target.weight.ndim - 2))
 
     value = staticmethod(mean)
@@ -97,6 +98,10 @@ class Difference:
         return target.weight
 
     value = staticmethod(mean)
+
+
+def _factors(class_weights: tuple[float, ...], place: torch.device) -> Tensor:
+    return sent(torch.tensor(class_weights), place)
 
 
 def missed(loss: Tensor) -> Tensor:
