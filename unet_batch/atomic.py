@@ -106,9 +106,15 @@ def is_scratch(name: str) -> bool:
     return _SCRATCH.fullmatch(name) is not None
 
 
-def sweep(folder: Path) -> int:
-    """Remove what killed writers left in ``folder``; how many. Call it under the lock of the output."""
+def sweep(folder: Path, of: Path | None = None) -> int:
+    """Remove what killed writers left in ``folder``, of one of its files alone or of all; how many.
+
+    Call it under the lock of the output.
+    """
     left = [path for path in _entries(folder) if is_scratch(path.name)]
+    if of is not None:
+        named = scratch_path(of).name.rsplit(".", 3)[0]
+        left = [path for path in left if path.name.rsplit(".", 3)[0] == named]
     for path in left:
         _remove(path)
     return len(left)

@@ -162,6 +162,36 @@ def test_and_another_plan_then_meets_the_output_alone(job, monkeypatch):
     np.testing.assert_array_equal(np.load(job.out), expected())
 
 
+def test_with_overwrite_too_what_another_program_wrote_meanwhile_is_kept(job):
+    job.out.write_text("old")
+    job.overwrite = True
+
+    def appear(event, _):
+        if event is not None:
+            job.out.write_text("another's")
+
+    with pytest.raises(OutputError, match="another program wrote it during this run"):
+        run_job(job, Hooks(appear))
+    assert job.out.read_text() == "another's"
+    assert run_job(job) == expected().sum()
+    assert sorted(job.computed()) == BLOCKS
+    assert not beside(job)
+
+
+@pytest.mark.parametrize("left", ["", "ledger", "ledger/lock"])
+def test_a_bare_folder_beside_the_output_goes(job, left):
+    job.out.write_text("mine")
+    place = job.target.folder / left
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if left.endswith("lock"):
+        place.touch()
+    else:
+        place.mkdir()
+    with pytest.raises(OutputError, match="exists already"):
+        run_job(job)
+    assert not beside(job)
+
+
 def test_leftovers_of_killed_writers_are_swept(job):
     run_job(job, stop_after(1))
     folder = job.target.folder
@@ -171,6 +201,20 @@ def test_leftovers_of_killed_writers_are_swept(job):
         path.write_text("torn")
     run_job(job, stop_after(1))
     assert not any(path.exists() for path in left)
+
+
+def test_what_is_left_beside_the_output_or_in_other_ledgers_is_swept(job):
+    job.twice = True
+    run_job(job, stop_after(6))
+    mine = job.out.with_name(f".{job.out.name}.7.0123456789ab.partial")
+    left = [mine, job.target.folder / "again" / "ledger" / "now.json"]
+    left.append(left[1].with_name("status") / f"zarr.{'0f' * 16}.partial")
+    others = job.out.with_name(".another.npy.7.0123456789ab.partial")
+    for path in [*left, others]:
+        path.write_text("torn")
+    run_job(job, stop_after(1))
+    assert not any(path.exists() for path in left)
+    assert others.exists()
 
 
 def test_one_driver_at_a_time(job):

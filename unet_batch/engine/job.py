@@ -36,6 +36,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from math import prod
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from unet_batch import unsynced
@@ -46,7 +47,7 @@ from unet_batch.engine.progress import Hooks, Reporter
 from unet_batch.engine.store_status import failures_of, state_counts
 from unet_batch.engine.target import Facts, Target, lock_of, refuse_records, remove_bare
 from unet_batch.engine.worker_pool import WorkerPool, Workers
-from unet_batch.errors import DamageError, FormatError, InputError, UnetBatchError
+from unet_batch.errors import DamageError, FormatError, InputError, OutputError, UnetBatchError
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.lock import OutputLock
@@ -135,11 +136,13 @@ class _JobRun(Generic[PlanT, ResultT]):
         self.reporter = Reporter(hooks)
         self.begun_here = self.resumed = False
         self.pool: WorkerPool | None = None
+        self.place_before: object = None
 
     def run(self) -> Facts | None:
         """Facts of the published output; None where blocks are left."""
         try:
             self.target.check()
+            self.place_before = _seen_at(self.target.place)
             stored = self.target.stored_plan()
             with ExitStack() as closing:
                 plan, found = self._planned(stored, partial(self._ask, closing))
@@ -238,6 +241,12 @@ class _JobRun(Generic[PlanT, ResultT]):
         else:
             self.reporter.notify("nothing to do: every block is in the store")
         unsynced.sync()
+        if self.target.published() is None and _seen_at(self.target.place) != self.place_before:
+            self.target.check()
+            raise OutputError(
+                f"{self.target.place}: another program wrote it during this run; move it away, or run this "
+                "again to replace it"
+            )
         self.target.publish(facts)
         return facts
 
@@ -268,3 +277,12 @@ class _JobRun(Generic[PlanT, ResultT]):
             if self.pool.dashboard is not None:
                 self.reporter.notify(f"dashboard: {self.pool.dashboard}")
         return self.pool
+
+
+def _seen_at(place: Path | None) -> object:
+    """What lies at an output's place, so that something else there is told from it."""
+    try:
+        seen = None if place is None else place.stat()
+    except OSError:
+        return None
+    return seen and (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)

@@ -21,10 +21,11 @@ from typing import Any
 from unet_batch import atomic
 from unet_batch.atomic import atomic_write
 from unet_batch.config import Config
-from unet_batch.engine.target import LOCK, Facts, Target, has_records, lock_of, sweep
+from unet_batch.engine.target import LOCK, Facts, Target, has_records, lock_of, remove_bare, sweep
 from unet_batch.errors import FormatError, OutputError
 from unet_batch.store.io_errors import writing
 from unet_batch.store.ledger import FOLDER
+from unet_batch.store.lock import OutputLock
 
 _PLAN, _PUBLISHED = "plan.json", "published.json"
 
@@ -62,8 +63,8 @@ class PartialFolder:
     def check(self) -> None:
         """Refuse an output that is there, unless it is to be replaced or waits for its folder's removal."""
         if self._in_the_way and not self.overwrite and self.published() is None:
-            with suppress(OSError):
-                self.folder.rmdir()  # the last that a killed run has left
+            if not OutputLock.held(self.folder / LOCK):  # else somebody is at work
+                remove_bare(self.folder)
             raise OutputError(
                 f"{self.out}: exists already; choose another output, remove it or give --overwrite"
             )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unet_batch import unsynced
 from unet_batch.engine import history
 from unet_batch.engine.progress import Reporter
+from unet_batch.engine.target import sweep
 from unet_batch.errors import MissingError
 from unet_batch.schedule.events import Event, Executor, Work, job_here
 from unet_batch.store.io_errors import writing
@@ -68,6 +69,7 @@ class BlockPass:
             ledger = Ledger.open(self.folder, writable=True, lock=lock)
         except MissingError:
             ledger = Ledger.create(self.folder, self.blocks.counts, self.classes, lock=lock)
+        sweep(self.folder)
         if ledger.damage or ledger.totals().blocks[Status.PENDING] == len(self.blocks):
             skipped = self.skipped()
             if skipped is not None and skipped.any():

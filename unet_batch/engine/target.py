@@ -195,7 +195,9 @@ def refuse_records(folder: Path) -> None:
 def remove_bare(folder: Path) -> None:
     """Remove a folder that holds nothing but a lock, and the folder of labels that was made for it."""
     with suppress(OSError):
-        if [*folder.iterdir()] == [folder / FOLDER] and [*(folder / FOLDER).iterdir()] == [folder / LOCK]:
+        inside = [*folder.iterdir()]
+        ledger = [*(folder / FOLDER).iterdir()] if inside == [folder / FOLDER] else []
+        if not inside or (inside == [folder / FOLDER] and ledger in ([], [folder / LOCK])):
             shutil.rmtree(folder)
             if folder.parent.name == "labels":
                 folder.parent.rmdir()

@@ -166,6 +166,9 @@ class Array:
         if self.local is not None:
             with writing(self.path):
                 shard_file.remove_scratch(self.local / shard_file.SCRATCH)
+                for left in self.local.glob("*.partial"):
+                    if shard_file.ZARR_SCRATCH.fullmatch(left.name):
+                        left.unlink(missing_ok=True)
 
     def _attempt(self, box: Box) -> NDArray[Any] | BaseException:
         try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from unet_batch.atomic import sweep
 from unet_batch.errors import OutputError, StoreBusyError
 from unet_batch.store.containment import inside as contained
 from unet_batch.store.io_errors import writing
@@ -47,10 +48,15 @@ class OutputLock:
 
     @classmethod
     def beside(cls, out: Path) -> "OutputLock":
-        """Lock the file or folder ``out``, which need not be there; errors are those of ``inside``."""
+        """Lock the file or folder ``out``, which need not be there; errors are those of ``inside``.
+
+        What killed writers of ``out`` have left beside it is removed.
+        """
         if not out.absolute().name:
             raise OutputError(f"{out}: no name for an output; choose another output")
-        return cls._acquire(out.with_name(f".{out.name}.lock"), out, passing=True)
+        lock = cls._acquire(out.with_name(f".{out.name}.lock"), out, passing=True)
+        sweep(out.parent, of=out)  # whoever wrote it is dead
+        return lock
 
     @classmethod
     def _acquire(cls, file: Path, output: Path, *, passing: bool) -> "OutputLock":

@@ -1,6 +1,7 @@
 """ShardFile: one shard of an array on disk, written beside its place and renamed into it."""
 
 import os
+import re
 import threading
 import uuid
 from pathlib import Path
@@ -15,6 +16,8 @@ from unet_batch.store.containment import inside
 from unet_batch.store.pipeline import opened
 
 SCRATCH = ".partial"
+ZARR_SCRATCH = re.compile(r".+\.[0-9a-f]{32}\.partial")
+"""How zarr names a file that it writes beside its place."""
 
 
 def replace(root: Path, target: Path, data: NDArray[Any], metadata: dict[str, Any]) -> None:

@@ -1,17 +1,19 @@
 """GeoJSON, GeoParquet and GeoPackage: the same polygons in each, as other programs read them."""
 
 import json
+import resource
 
 import geopandas
 import numpy as np
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import shapely
 from pyproj import Geod
 
 from tests.products.export.stores import NAMES, UTM, blobs, store_masks
 from tests.products.export.test_polygons import facts, reference
-from unet_batch.errors import InputError
+from unet_batch.errors import InputError, OutputError
 from unet_batch.products.export.config import ExportConfig
 from unet_batch.products.export.run import export
 from unet_batch.store.georef import GeoReference
@@ -155,6 +157,28 @@ def test_nothing_to_tell_is_an_empty_file(tmp_path, kind):
     store_masks(tmp_path / "m", np.zeros((70, 70), np.uint8))
     assert export(tmp_path / "m", tmp_path / f"m.{kind}", config()).features == 0
     assert len(read(tmp_path / f"m.{kind}")) == 0
+
+
+def test_a_geopackage_that_gdal_could_not_close_is_an_error(tmp_path, monkeypatch):
+    """GDAL makes the spatial index on closing, and tells nobody that the disk was full by then."""
+    masks = store_masks(tmp_path / "masks", blobs(150, 150))
+    export(masks, tmp_path / "whole.gpkg", config())
+    size, write = (tmp_path / "whole.gpkg").stat().st_size, pyogrio.write_arrow
+
+    def on_a_small_disk(*arguments, **keys):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 8192, hard))
+        try:
+            write(*arguments, **keys)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    monkeypatch.setattr(pyogrio, "write_arrow", on_a_small_disk)
+    with pytest.raises(OutputError, match="was not written whole"):
+        export(masks, tmp_path / "a.gpkg", config())
+    assert not (tmp_path / "a.gpkg").exists()
+    monkeypatch.undo()
+    export(masks, tmp_path / "a.gpkg", config())
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -3,14 +3,18 @@
 import importlib
 import io
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
+from unet_batch.errors import OutputError
 from unet_batch.extras import needed
 from unet_batch.products.export.vector.features import Features, no_features
 from unet_batch.products.export.vector.sink import Legend
@@ -149,7 +153,23 @@ class GeoPackage:
                 geometry_type="MultiPolygon" if legend.multi else "Polygon",
                 crs=legend.place.crs,
             )
+        _require_whole(path, sum(counts))
         return sum(counts)
+
+
+def _require_whole(path: Path, count: int) -> None:
+    """Raise OutputError where GDAL failed on closing a GeoPackage: it tells nobody of that."""
+    cure = "free space, or choose another disk"
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+            (column,) = database.execute("SELECT column_name FROM gpkg_geometry_columns").fetchone()
+            tables = (_LAYER, f"rtree_{_LAYER}_{column}")
+            questions = [f"SELECT count(*) FROM {table}" for table in tables]  # noqa: S608 - names of our own
+            found = [database.execute(question).fetchone()[0] for question in questions]
+    except sqlite3.Error as error:
+        raise OutputError(f"{path}: was not written whole ({error}); {cure}") from error
+    if found != [count, count]:
+        raise OutputError(f"{path}: was not written whole; {cure}")
 
 
 def _projjson(crs: str | None) -> dict[str, Any] | None:
