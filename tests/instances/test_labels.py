@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from tests.products.worlds import cells
-from unet_batch.instances.config import InstanceRules
 from unet_batch.instances.labels import components, grow, instances, without_small
+from unet_batch.models.instance_rules import InstanceRules
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.training.config import InstanceScores
 
@@ -98,3 +98,10 @@ def test_validation_and_products_share_rules_and_defaults():
     for settings in (ObjectsConfig(), InstanceScores()):
         values = {name: getattr(settings, name) for name in InstanceRules.model_fields}
         assert values == InstanceRules().model_dump()
+
+
+def test_settings_are_completed_by_what_they_do_not_say():
+    rules = InstanceRules(reach=3, smallest=20)
+    found = ObjectsConfig(smallest=1, dims=2).completed_by(rules)
+    assert (found.reach, found.smallest, found.dims) == (3, 1, 2)
+    assert ObjectsConfig().completed_by(None) == ObjectsConfig()

@@ -1,5 +1,6 @@
 """What a spec may say, what it refuses, and that it costs no torch."""
 
+import json
 import subprocess
 import sys
 
@@ -80,6 +81,16 @@ def test_normalisations(normalisation, expected):
 def test_refusals(values, message):
     with pytest.raises(ConfigError, match=message):
         ModelSpec(**values)
+
+
+def test_rules_for_objects_travel_and_leave_other_specs_as_they_were():
+    plain = ModelSpec(in_channels=1, classes=("a", "b"))
+    assert "objects" not in plain.model_dump()
+    assert "objects" not in json.loads(plain.model_dump_json())
+    ruled = ModelSpec(in_channels=1, classes=("a", "b"), objects={"smallest": 20})
+    again = ModelSpec.model_validate_json(ruled.model_dump_json())
+    assert again == ruled
+    assert again.objects.smallest == 20
 
 
 def test_one_class_is_enough_for_other_heads():

@@ -8,9 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from unet_batch.config import Config, load
+from unet_batch.models.instance_rules import InstanceRules
 from unet_batch.models.presets import ARCHITECTURE_DEFAULTS, PRESETS
 from unet_batch.models.receptive_field import (
     ReceptiveField,
@@ -81,6 +90,7 @@ class ModelSpec(Config):
         dropout: probability at the end of the contracting path.
         blocks: whether the two convolutions of a level add their input to their result.
         pixel_size: micrometres or map units per pixel of the training images.
+        objects: how instances are made of what this network predicts, where nobody says otherwise.
         output: of an exported network that gives several, the key or position of the one that counts.
         activation: what an exported network ends in; ``none`` gives logits, ``argmax`` labels.
         output_scale: pixels of input to one of an exported network's output, which is enlarged as often.
@@ -95,6 +105,7 @@ class ModelSpec(Config):
     head: Literal["multiclass", "multilabel", "regression"] = "multiclass"
     normalisation: Normalisation = "none"
     pixel_size: Positive | None = None
+    objects: InstanceRules | None = None
 
     width: int = Field(default=32, ge=1, le=4096)
     depth: int = Field(default=4, ge=1, le=8)
@@ -160,6 +171,14 @@ class ModelSpec(Config):
             return Stages(encoder=(1, 1, 2, 2, 2), bottom=1, decoder=(1,) * 5, overlap=1)
         overlap = 1 if self.up == "interpolated" else 0
         return Stages((2,) * self.depth, 2, (2,) * self.depth, overlap)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Specs that name no ``objects`` look, and hash, as they did before there were such."""
+        values: dict[str, Any] = handler(self)
+        if self.objects is None:
+            values.pop("objects", None)
+        return values
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from unet_batch.config import Config
 from unet_batch.inference.views import Averaging
-from unet_batch.instances.config import InstanceRules
+from unet_batch.models.instance_rules import InstanceRules
 from unet_batch.models.spec import ModelSpec
 from unet_batch.training.augment.config import AugmentConfig
 from unet_batch.training.data.config import DataConfig, SamplingConfig
@@ -103,6 +103,7 @@ class MembraneScores(Config):
 class InstanceScores(InstanceRules):
     """Average precision of instances, made of the predicted classes as ``unet-batch objects`` makes them.
 
+    Of ``reach``, ``connectivity`` and ``smallest``, what is left open is as the spec's ``objects`` say.
     ``smallest`` leaves instances out of the prediction, never of the truth.
 
     Attributes:

@@ -104,7 +104,7 @@ class Evaluator:
 
     def _instances(self, truth: NDArray[Any], found: NDArray[Any], region: Region) -> InstanceTally:
         assert self.config.instances is not None
-        numbers, smallest = None, self.config.instances.smallest
+        numbers, smallest = None, self.config.instances.completed_by(self.spec.objects).smallest
         if region.stores.instances is not None:
             numbers = region.read_instances(region.box)[0]
         tally = InstanceTally()
@@ -117,7 +117,7 @@ class Evaluator:
     def _labelled(self, classes: NDArray[Any], fill: int, smallest: int) -> NDArray[np.int32]:
         """Numbers of the instances that ``objects`` would find in ``classes`` (*box)."""
         assert self.config.instances is not None
-        rules, names = self.config.instances, self.spec.classes
+        rules, names = self.config.instances.completed_by(self.spec.objects), self.spec.classes
         interior = classes == names.index(rules.interior)
         border = ~interior & (classes != names.index(rules.background)) & (classes != fill)
         labels, _ = instances(

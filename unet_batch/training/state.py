@@ -105,7 +105,7 @@ def check_resumable(path: Path, saved: SavedState, spec: ModelSpec, config: Mapp
     differences = [
         f"model.spec.{key} is {mine[key]}, there {theirs[key]}"
         for key in mine
-        if key != "normalisation" and mine[key] != theirs[key]
+        if key not in ("normalisation", "objects") and mine[key] != theirs[key]
     ]
     for part, key in (("optimiser", "kind"), ("run", "deep_supervision")):
         if config[part][key] != saved.config[part][key]:

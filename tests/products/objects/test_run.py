@@ -12,7 +12,14 @@ from tests.products.objects.test_partition import expected
 from tests.products.worlds import NAMES, blobs, write_image, write_masks
 from tests.worlds import shard_hashes
 from unet_batch.engine.progress import Hooks
-from unet_batch.errors import DamageError, InputError, OutputError, PlanMismatchError, StoreBusyError
+from unet_batch.errors import (
+    DamageError,
+    FormatError,
+    InputError,
+    OutputError,
+    PlanMismatchError,
+    StoreBusyError,
+)
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.run import objects
 from unet_batch.store.arrays import open_array
@@ -50,6 +57,25 @@ def test_intensities_are_means_over_the_object(tmp_path, masks, labels):
     for channel in (0, 1):
         means = ndimage.mean(pixels[channel], numbers, table["id"])
         np.testing.assert_allclose(table[f"mean_{channel}"], means)
+
+
+def test_what_nobody_sets_is_as_the_network_says(tmp_path, masks):
+    """Its spec lies in the plan of the masks."""
+    objects(masks, tmp_path / "all.parquet", SERIAL)
+    node = masks / "zarr.json"
+    values = json.loads(node.read_text())
+    values["attributes"]["unet_batch"]["plan"] = {"model": {"spec": {"objects": {"smallest": 9}}}}
+    node.write_text(json.dumps(values))
+    objects(masks, tmp_path / "said.parquet", SERIAL)
+    objects(masks, tmp_path / "set.parquet", config(smallest=20))
+    sizes = table_of(tmp_path / "all.parquet")["pixels"]
+    assert (sizes < 9).any()
+    assert table_of(tmp_path / "said.parquet")["pixels"].tolist() == sizes[sizes >= 9].tolist()
+    assert table_of(tmp_path / "set.parquet")["pixels"].tolist() == sizes[sizes >= 20].tolist()
+    values["attributes"]["unet_batch"]["plan"]["model"]["spec"]["objects"] = {"smallest": "few"}
+    node.write_text(json.dumps(values))
+    with pytest.raises(FormatError, match="says of objects what cannot be"):
+        objects(masks, tmp_path / "wrong.parquet", SERIAL)
 
 
 def test_sizes_are_in_true_units(tmp_path, masks):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from unet_batch.engine.config import ExecutionConfig
-from unet_batch.instances.config import InstanceRules
+from unet_batch.models.instance_rules import InstanceRules
 
 
 def _listed(value: object) -> object:
@@ -22,6 +22,8 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)
 
 class ObjectsConfig(InstanceRules, ExecutionConfig):
     """Which pixels make an object, and where its blocks are computed.
+
+    Of ``reach``, ``connectivity`` and ``smallest``, what nobody sets is as the network's spec says.
 
     Attributes:
         classes: classes that have objects; None takes all but the border class and, where a pixel has one

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from unet_batch.config import Config
-from unet_batch.errors import InputError
+from unet_batch.errors import FormatError, InputError
+from unet_batch.models.instance_rules import InstanceRules
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
@@ -73,7 +77,7 @@ def make_plan(masks: Masks, image: Image | None, config: ObjectsConfig) -> Objec
     Raises:
         InputError: classes that the masks do not have, dimensions or blocks that do not fit.
     """
-    layout = masks.layout
+    layout, rules = masks.layout, config.completed_by(_rules_of_network(masks))
     dims = _dims(masks, config)
     border = _border(layout, config)
     classes = _classes(masks, config, border)
@@ -86,12 +90,26 @@ def make_plan(masks: Masks, image: Image | None, config: ObjectsConfig) -> Objec
         classes=classes,
         names=tuple(layout.names[c] for c in classes),
         border=border,
-        reach=config.reach,
-        connectivity=min(config.connectivity, dims),
+        reach=rules.reach,
+        connectivity=min(rules.connectivity, dims),
         dims=dims,
-        smallest=config.smallest,
+        smallest=rules.smallest,
         block=_block(layout, config, dims),
     )
+
+
+def _rules_of_network(masks: Masks) -> InstanceRules | None:
+    """How the network that predicted ``masks`` wants its instances made, where it says so."""
+    said: Any = masks.attributes
+    for key in ("plan", "model", "spec", "objects"):
+        said = said.get(key) if isinstance(said, Mapping) else None
+    try:
+        return None if said is None else InstanceRules.model_validate(said)
+    except ValidationError as error:
+        raise FormatError(
+            f"{masks.path}: its plan says of objects what cannot be ({error.errors()[0]['msg']}); "
+            "predict it anew"
+        ) from None
 
 
 def _dims(masks: Masks, config: ObjectsConfig) -> int:

@@ -1,6 +1,6 @@
-"""What makes an instance: the settings that ``objects`` and ``validation.instances`` share."""
+"""What makes an instance: settings that ``objects``, ``validation.instances`` and a network's spec share."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -19,3 +19,10 @@ class InstanceRules(Config):
     reach: int = Field(default=16, ge=1, le=1024)
     connectivity: Literal[1, 2, 3] = 1
     smallest: int = Field(default=1, ge=1)
+
+    def completed_by(self, rules: "InstanceRules | None") -> Self:
+        """These settings; what nobody said here is as in ``rules``."""
+        if rules is None:
+            return self
+        names = set(InstanceRules.model_fields) - self.model_fields_set
+        return self.model_copy(update={name: getattr(rules, name) for name in names})
