@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unet_batch.models.checkpoint import save_checkpoint as save_checkpoint
     from unet_batch.models.spec import ModelSpec as ModelSpec
     from unet_batch.prediction.config import PredictConfig as PredictConfig
+    from unet_batch.prediction.forecast import forecast as forecast
     from unet_batch.prediction.many import predict_many as predict_many
     from unet_batch.prediction.network import Network as Network
     from unet_batch.prediction.predict import predict as predict
@@ -59,6 +60,7 @@ _HOMES = {
     "TrainConfig": "unet_batch.training.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
+    "forecast": "unet_batch.prediction.forecast",
     "predict": "unet_batch.prediction.predict",
     "predict_many": "unet_batch.prediction.many",
     "export": "unet_batch.products.export.run",

@@ -91,8 +91,17 @@ def test_a_plan_says_what_would_be_done_and_writes_nothing(desk):
 
 
 def test_a_calibrated_plan_knows_the_hours(desk):
+    before = listing(desk)
     words = ["plan", "image.zarr", "new.zarr", "--model", "net.safetensors", *settings(*SERIAL)]
-    assert call(*words, "--calibrate", "--json").json["hours"] > 0
+    found = call(*words, "--calibrate", "--json").json
+    assert found["hours"] > 0
+    assert [one["devices"] for one in found["scenarios"]] == [1, 8, 64]
+    assert {one["bound"] for one in found["scenarios"]} <= {"device", "decode", "encode", "disk"}
+    assert all(min(one["stages"].values()) > 0 for one in found["scenarios"])
+    text = call(*words, "--calibrate").out
+    assert "64 devices: " in text
+    assert "bounded by " in text
+    assert listing(desk) == before
 
 
 def test_status_of_a_finished_store(desk):

@@ -37,6 +37,11 @@ def test_a_worker_runs_one_packet_more_than_it_has_threads(concurrency, threads,
     assert packets_at_once(concurrency, threads) == packets
 
 
+def test_a_worker_with_a_gpu_runs_up_to_twelve_packets():
+    assert [packets_at_once("auto", threads, on_gpu=True) for threads in (1, 4, 64)] == [2, 5, 12]
+    assert packets_at_once(3, 64, on_gpu=True) == 3
+
+
 def test_a_running_cluster_is_joined_by_address_or_file(tmp_path):
     with (
         LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address=None) as cluster,

@@ -1,8 +1,6 @@
 """``unet-batch plan``."""
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +9,9 @@ import click
 from unet_batch.cli import options
 
 if TYPE_CHECKING:
-    from unet_batch.prediction.autotuner import Autotuner
     from unet_batch.prediction.estimate import Estimate
-    from unet_batch.prediction.plan import Choice, Plan
+    from unet_batch.prediction.forecast import Scenario
+    from unet_batch.prediction.plan import Plan
 
 
 @click.command()
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--model", "models", multiple=True, required=True, help="Checkpoint; several are averaged.")
 @options.settings("predict")
 @options.axes
-@click.option("--calibrate", is_flag=True, help="Run the networks for some seconds.")
+@click.option("--calibrate", is_flag=True, help="Run the networks for some seconds, and try the disk at OUT.")
 @options.as_json
 def command(
     image: Path,
@@ -33,11 +31,15 @@ def command(
     axes: str | None,
     **flags: bool,
 ) -> None:
-    """Print what `predict` with the same arguments would do and cost. Writes nothing."""
+    """Print what `predict` with the same arguments would do and cost. Leaves nothing behind.
+
+    --calibrate says the hours on this machine's devices, on 1, 8 and 64, and what bounds them.
+    """
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
     from unet_batch.prediction.autotuner import Autotuner, assume  # noqa: PLC0415
     from unet_batch.prediction.config import PredictConfig  # noqa: PLC0415
     from unet_batch.prediction.estimate import Estimate  # noqa: PLC0415
+    from unet_batch.prediction.forecast import scenarios, tried  # noqa: PLC0415
     from unet_batch.prediction.planning import make_plan  # noqa: PLC0415
     from unet_batch.prediction.request import Request  # noqa: PLC0415
     from unet_batch.prediction.resources import threads  # noqa: PLC0415
@@ -46,24 +48,21 @@ def command(
     config = load(PredictConfig, config_file, overrides)
     request = Request.open(str(image), models, config, axes)
     if flags["calibrate"]:
-        choice = _in_a_child(Autotuner(str(image), models, config, axes, threads(config), measure=True))
+        choice = tried(Autotuner(str(image), models, config, axes, threads(config), measure=True))
     else:
         choice = assume(request)
     plan = make_plan(request, choice)
     estimate = Estimate.of(plan, config, choice)
+    found = scenarios(request, plan, estimate, choice, out) if flags["calibrate"] else []
     if flags["as_json"]:
         values = {"out": str(out), "plan_hash": plan.hash, "exact": plan.exact, **asdict(estimate)}
+        values["scenarios"] = [asdict(scenario) for scenario in found]
         options.echo_json({**values, "plan": plan.model_dump(mode="json")})
     else:
         _show(plan, estimate)
+        _show_scenarios(found)
         if said := remark(request.image, request.spec.pixel_size):
             click.echo(f"  remark: {said}")
-
-
-def _in_a_child(trial: "Autotuner") -> "Choice":
-    """The trial's answer, from a process of its own: this one stays without torch."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(trial).result()
 
 
 def _show(plan: "Plan", estimate: "Estimate") -> None:
@@ -86,6 +85,14 @@ def _show(plan: "Plan", estimate: "Estimate") -> None:
     }
     for key, value in lines.items():
         click.echo(f"{key:>8}: {value}")
+
+
+def _show_scenarios(found: "list[Scenario]") -> None:
+    for one in found:
+        parts = ", ".join(f"{name} {options.duration(3600 * hours)}" for name, hours in one.stages.items())
+        devices = f"{one.devices} device{'s' * (one.devices > 1)}"
+        time = options.duration(3600 * one.hours)
+        click.echo(f"{devices:>11}: {time}, bounded by {one.bound} ({parts})")
 
 
 def _time(estimate: "Estimate") -> str:

@@ -8,11 +8,13 @@ from unet_batch.config import Config
 
 Concurrency = Literal["auto"] | Annotated[int, Field(ge=1)]
 MOST_AT_ONCE = 4  # packets of a worker that compute: each holds a block, and all are ended at a stop
+MOST_AT_ONCE_ON_A_GPU = 11  # they read and write while it computes
 
 
-def packets_at_once(concurrency: Concurrency, threads: int) -> int:
+def packets_at_once(concurrency: Concurrency, threads: int, *, on_gpu: bool = False) -> int:
     """Packets that a worker with ``threads`` threads runs at once: ``auto`` is one more than may compute."""
-    return min(threads, MOST_AT_ONCE) + 1 if concurrency == "auto" else concurrency
+    most = MOST_AT_ONCE_ON_A_GPU if on_gpu else MOST_AT_ONCE
+    return min(threads, most) + 1 if concurrency == "auto" else concurrency
 
 
 class ClusterConfig(Config):
@@ -49,7 +51,7 @@ class PoolConfig(Config):
             can read it. None for none.
         patience: seconds without any worker after which a driver leaves, to go on later.
         concurrency: packets that one worker runs at once, so that one reads while others compute; ``auto`` is
-            one more than it has threads, up to five.
+            one more than it has threads, up to five, and up to twelve where it has a GPU.
         preload: modules that a worker imports before it joins, while the driver starts.
     """
 

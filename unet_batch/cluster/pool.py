@@ -22,6 +22,7 @@ from distributed.utils import silence_logging_cmgr
 from unet_batch.cluster.config import PoolConfig, packets_at_once
 from unet_batch.cluster.local import NO_DASHBOARD, SETTINGS, pages
 from unet_batch.cluster.rendezvous import Rendezvous, new_key
+from unet_batch.devices.claim import visible
 from unet_batch.errors import ConfigError, FormatError, MissingError, UnfinishedError, text_of
 
 LEAVE_SECONDS = 3.0  # a pre-empted worker has some seconds of grace, and needs most of them to end
@@ -165,7 +166,7 @@ async def _join(path: Path, config: PoolConfig, threads: int) -> Nanny | None:
         where = Rendezvous.read(path)
         return await Nanny(
             where.address,
-            nthreads=packets_at_once(config.concurrency, threads),
+            nthreads=packets_at_once(config.concurrency, threads, on_gpu=bool(visible())),
             name=_name(),
             interface=config.interface,
             security=where.security,

@@ -16,7 +16,7 @@ class ExecutionConfig(Config):
         workers: worker processes; 0 runs the plain serial loop in this process.
         threads: CPU threads of each worker's own libraries.
         concurrency: packets that a worker runs at once, so that one reads while others compute; ``auto`` is
-            one more than it has threads, up to five.
+            one more than it has threads, up to five, and up to twelve where it has a GPU.
         scheduler: address or scheduler file of a running Dask cluster.
         scheduler_seconds: how long a scheduler may take to answer.
         packet_seconds: work that one Dask task holds.

@@ -47,12 +47,14 @@ class Workers:
         threads: CPU threads of each process's own libraries.
         threads_here: do blocks on so many threads of this process instead, for work that shares what it has
             read; 0 is the plain loop.
+        on_gpus: whether each has one: more packets then read and write beside it.
     """
 
     config: ExecutionConfig
     count: int = 0
     threads: int = 1
     threads_here: int | None = None
+    on_gpus: bool = False
 
     @contextmanager
     def open(self, stop: Stop) -> Iterator[WorkerPool]:
@@ -62,7 +64,7 @@ class Workers:
                 lambda question: question(), partial(serial.run_threads, threads=self.threads_here)
             )
             return
-        with worker_pool(self.config, self.count, self.threads, stop) as pool:
+        with worker_pool(self.config, self.count, self.threads, stop, on_gpus=self.on_gpus) as pool:
             yield pool
 
 
@@ -79,13 +81,13 @@ def numpy_workers(config: ExecutionConfig, pixels: int, most: int | None = None)
 
 
 @contextmanager
-def kept(config: ExecutionT, count: int, threads: int) -> Iterator[ExecutionT]:
+def kept(config: ExecutionT, count: int, threads: int, *, on_gpus: bool = False) -> Iterator[ExecutionT]:
     """``config`` for many runs in a row that share the workers started here; otherwise as ``workers``."""
     if count == 0 or config.scheduler is not None:
         yield config
         return
     with (
-        connect(_cluster(config, count, threads)) as client,
+        connect(_cluster(config, count, threads, on_gpus=on_gpus)) as client,
         TemporaryDirectory(prefix="unet-batch-") as folder,
     ):
         yield config.model_copy(update={"scheduler": str(rendezvous_of(client, Path(folder)))})
@@ -93,7 +95,12 @@ def kept(config: ExecutionT, count: int, threads: int) -> Iterator[ExecutionT]:
 
 @contextmanager
 def worker_pool(
-    config: ExecutionConfig, count: int, threads: int, stop: Stop = lambda: False
+    config: ExecutionConfig,
+    count: int,
+    threads: int,
+    stop: Stop = lambda: False,
+    *,
+    on_gpus: bool = False,
 ) -> Iterator[WorkerPool]:
     """Workers for the length of a run: this process, processes started here, or a running cluster.
 
@@ -102,24 +109,25 @@ def worker_pool(
         count: processes to start where no scheduler is named; 0 is this process.
         threads: CPU threads of each.
         stop: asked while a question waits for its answer.
+        on_gpus: whether each process has one.
     """
     if count == 0 and config.scheduler is None:
         yield WorkerPool(lambda question: question(), serial.run)
         return
     wait = patience(config.scheduler)
     packing = by_dask.Packing(config.packet_seconds, patience=wait, durability=config.durability)
-    cluster = _cluster(config, count, threads)
+    cluster = _cluster(config, count, threads, on_gpus=on_gpus)
     with connect(cluster) as client:
         execute = partial(by_dask.run, client, packing=packing)
         ask = partial(by_dask.ask, client, stop=stop, patience=wait)
         yield WorkerPool(ask, execute, partial(by_dask.workers, client), dashboard(client, cluster))
 
 
-def _cluster(config: ExecutionConfig, count: int, threads: int) -> ClusterConfig:
+def _cluster(config: ExecutionConfig, count: int, threads: int, *, on_gpus: bool) -> ClusterConfig:
     return ClusterConfig(
         scheduler=config.scheduler,
         workers=max(1, count),
-        concurrency=packets_at_once(config.concurrency, threads),
+        concurrency=packets_at_once(config.concurrency, threads, on_gpu=on_gpus),
         threads=threads,
         start_timeout=config.scheduler_seconds,
         dashboard=config.dashboard,

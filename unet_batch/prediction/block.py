@@ -17,6 +17,7 @@ from unet_batch.schedule.events import Event
 from unet_batch.store.cache import ChunkCache, ReadCount
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
+from unet_batch.store.pipeline import default_threads
 from unet_batch.tiling import Block, Box
 
 
@@ -64,13 +65,16 @@ class _Tools:
 
         self.plan = work.plan
         self.image = Image.open(work.image, axes=work.plan.image.axes, level=work.plan.image.level)
-        self.masks = Masks.open(work.masks, writable=True)
+        device = resolve_device(work.device)
+        # A GPU leaves the worker's cores to reading and writing; a CPU's network has them.
+        encoders = 1 if device == "cpu" else work.threads or default_threads()
+        self.masks = Masks.open(work.masks, writable=True, encoders=encoders)
         self.foreground = Foreground.open(work.plan, self.image)
         self.cache = ChunkCache(CACHE_BYTES)
         predictor = Predictor(
             work.plan,
             work.models,
-            work.plan.runtime(resolve_device(work.device), work.threads, _calls(work)),
+            work.plan.runtime(device, work.threads, _calls(work)),
             self.masks.one_pass_levels,
             self.masks.layout.fill,
         )

@@ -96,7 +96,7 @@ def _worker_bytes(plan: Plan, config: PredictConfig, choice: Choice) -> int:
     hull = prod(b + x + y for b, x, y in zip(grid.block, grid.before, grid.after, strict=True))
     pixels = hull * plan.spec.in_channels * np.dtype(plan.image.dtype).itemsize
     count, workers = threads(config), worker_count(config)
-    packets = packets_at_once(config.concurrency, count) if workers else 1
+    packets = packets_at_once(config.concurrency, count, on_gpu=choice.device == "cuda") if workers else 1
     blocks = ceil_div(len(plan.blocks.numbers_in(plan.region)), max(1, workers))
     calls = calls_at_once(plan, packets, count, blocks, max(1, workers))
     held = (2 * pixels + 2 * block * _bytes_per_pixel(plan)) * packets + canvas_bytes(plan) * (calls + 1)

@@ -19,7 +19,7 @@ from unet_batch.errors import (
 )
 from unet_batch.models.checkpoint import read_spec
 from unet_batch.prediction.config import PredictConfig
-from unet_batch.prediction.resources import threads, worker_count
+from unet_batch.prediction.resources import on_gpus, threads, worker_count
 from unet_batch.prediction.run import predict
 from unet_batch.prediction.status import Status
 from unet_batch.schedule.events import Event
@@ -93,7 +93,7 @@ def predict_many(
         read_spec(Path(one))
     stores = _stores(found_in(images), Path(out_folder))
     ordered = sorted(stores, key=lambda image: -_pixels(image, axes))
-    with kept(config, worker_count(config), threads(config)) as shared:
+    with kept(config, worker_count(config), threads(config), on_gpus=on_gpus(config)) as shared:
         run = partial(predict, model=models, config=shared, axes=axes, retry_failed=retry_failed)
         return [_outcome(image, stores[image], watch, run) for image in ordered]
 

@@ -67,6 +67,11 @@ def small(config: PredictConfig, pixels: int) -> bool:
     return auto and pixels <= FEW_PIXELS and (config.device == "cpu" or not count(config.device))
 
 
+def on_gpus(config: PredictConfig) -> bool:
+    """Whether workers of this machine compute on GPUs."""
+    return count(config.device) > 0
+
+
 def network_bytes(spec: ModelSpec, compute: "Choice | ComputePart", tile: Sequence[int]) -> int:
     """Rough peak of one network call: feature maps at full resolution (3-D: twice, for its wider kernels)."""
     pixels = prod(spec.input_size(t) for t in tile) * compute.batch

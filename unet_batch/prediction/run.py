@@ -30,7 +30,7 @@ from unet_batch.prediction.output import classes_counted, layout_of
 from unet_batch.prediction.plan import Choice, Plan
 from unet_batch.prediction.planning import make_plan
 from unet_batch.prediction.request import Request
-from unet_batch.prediction.resources import small, threads, worker_count
+from unet_batch.prediction.resources import on_gpus, small, threads, worker_count
 from unet_batch.prediction.scale import remark
 from unet_batch.prediction.status import Status, plan_of, status
 from unet_batch.store.group import refuse_occupied
@@ -167,7 +167,7 @@ class PredictJob:
         del pixels
         config = self.request.config
         count = 0 if small(config, prod(b - a for a, b in self.request.roi)) else worker_count(config)
-        return Workers(config, count, threads(config))
+        return Workers(config, count, threads(config), on_gpus=on_gpus(config))
 
     def passes(self, plan: Plan) -> list[BlockPass]:
         """One pass, whose ledger is in the store."""

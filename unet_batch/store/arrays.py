@@ -45,6 +45,7 @@ class Array:
     threads: int
     zarray: zarr.Array[Any]
     path: str
+    encoders: int = 1
     shape: tuple[int, ...] = field(init=False)
     dtype: np.dtype[Any] = field(init=False)
     chunk: tuple[int, ...] = field(init=False)
@@ -67,7 +68,7 @@ class Array:
         self.metadata = dict(self.zarray.metadata.to_dict())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.location, self.inner, self.zarray.read_only, self.threads)
+        return _reopen, (self.location, self.inner, self.zarray.read_only, self.threads, self.encoders)
 
     @property
     def fill(self) -> Any:
@@ -115,7 +116,9 @@ class Array:
             if self.local is None:
                 self.zarray[box.slices] = data
             else:
-                shard_file.replace(self.local, self._file(self.local, index), data, self.metadata)
+                shard_file.replace(
+                    self.local, self._file(self.local, index), data, self.metadata, self.encoders
+                )
 
     def has_data(self, box: Box) -> bool:
         """Whether any shard that touches ``box`` was ever written with more than fill (local arrays only)."""
@@ -211,9 +214,17 @@ class Array:
 
 
 def open_array(
-    location: Location, inner: str = "", *, read_only: bool = True, threads: int | None = None
+    location: Location,
+    inner: str = "",
+    *,
+    read_only: bool = True,
+    threads: int | None = None,
+    encoders: int = 1,
 ) -> Array:
     """The array at ``location`` (a path, URL or zarr store), or at the path ``inner`` inside it.
+
+    ``threads`` decode what is read. ``encoders`` threads encode what is written; all arrays of the process
+    that have so many share them, and no byte depends on their number.
 
     Raises:
         MissingError: no such path.
@@ -230,7 +241,7 @@ def open_array(
         )
     if not zarray.shape or min(zarray.shape) < 1:
         raise FormatError(f"{where}: shape {zarray.shape} has no pixels; give an array that holds some")
-    return Array(location, inner, count, zarray, where)
+    return Array(location, inner, count, zarray, where, encoders)
 
 
 def create_array(
@@ -277,8 +288,8 @@ def _created(where: str, layout: ArrayLayout, *, replace: bool) -> zarr.Array[An
     )
 
 
-def _reopen(location: Location, inner: str, read_only: bool, threads: int) -> Array:
-    return open_array(location, inner, read_only=read_only, threads=threads)
+def _reopen(location: Location, inner: str, read_only: bool, threads: int, encoders: int) -> Array:
+    return open_array(location, inner, read_only=read_only, threads=threads, encoders=encoders)
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -56,10 +56,11 @@ class Layer:
         return cls.open(path, layout, writable=True)
 
     @classmethod
-    def open(cls, path: str, layout: PyramidLayout, *, writable: bool = False) -> "Layer":
+    def open(cls, path: str, layout: PyramidLayout, *, writable: bool = False, encoders: int = 1) -> "Layer":
         """The arrays ``0``, ``1``, ... at ``path``."""
         count = layout.level_count
-        return cls(layout, tuple(open_array(path, str(k), read_only=not writable) for k in range(count)))
+        levels = (open_array(path, str(k), read_only=not writable, encoders=encoders) for k in range(count))
+        return cls(layout, tuple(levels))
 
     @property
     def written_levels(self) -> int:

@@ -94,8 +94,10 @@ class Masks:
                 unregister(Path(path))
 
     @classmethod
-    def open(cls, path: str | Path, *, writable: bool = False, watched: bool = True) -> "Masks":
-        """The store at ``path``.
+    def open(
+        cls, path: str | Path, *, writable: bool = False, watched: bool = True, encoders: int = 1
+    ) -> "Masks":
+        """The store at ``path``; ``encoders`` threads of this process encode what is written.
 
         Unless told otherwise, blocks that the ledger calls done, and whose file is gone, are damage.
 
@@ -110,7 +112,7 @@ class Masks:
         if not isinstance(own, dict):
             raise FormatError(f"{where}: its plan is missing; predict it anew")
         layers = {
-            name: Layer.open(_layer_of(where, name), layout.layer(name), writable=writable)
+            name: Layer.open(_layer_of(where, name), layout.layer(name), writable=writable, encoders=encoders)
             for name in layout.layer_names
         }
         for layer in layers.values() if watched else ():

@@ -4,6 +4,8 @@ import os
 import re
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,21 @@ from zarr.storage import LocalStore, StorePath
 
 from unet_batch import unsynced
 from unet_batch.store.containment import inside
-from unet_batch.store.pipeline import opened
+from unet_batch.store.pipeline import has_zarrs, opened
+from unet_batch.store.strips import Strips
 
 SCRATCH = ".partial"
 ZARR_SCRATCH = re.compile(r".+\.[0-9a-f]{32}\.partial")
 """How zarr names a file that it writes beside its place."""
 
 
-def replace(root: Path, target: Path, data: NDArray[Any], metadata: dict[str, Any]) -> None:
+def replace(
+    root: Path, target: Path, data: NDArray[Any], metadata: dict[str, Any], encoders: int = 1
+) -> None:
     """Put ``data`` in the shard ``target`` of the array ``root`` with this metadata.
 
-    A reader sees the old shard or the new one, never a part, also after a kill. A shard of nothing but fill
+    ``encoders`` threads of the process encode chunks of all its shards; the bytes do not depend on them. A
+    reader sees the old shard or the new one, never a part, also after a kill. A shard of nothing but fill
     has no file.
     """
     # zarrs writes in place and zarr-python renames: encoding a one-shard array beside the real one and
@@ -32,8 +38,7 @@ def replace(root: Path, target: Path, data: NDArray[Any], metadata: dict[str, An
     for folder in (target.parent, scratch):  # of a foreign store these may be links
         inside(str(root), str(folder.relative_to(root)))
     try:
-        _one_shard(scratch, data.shape, metadata)[...] = data
-        file = scratch / ".".join("0" * data.ndim)
+        file = _encoded(scratch, data, metadata, encoders)
         if file.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
@@ -58,10 +63,31 @@ def remove_scratch(folder: Path) -> None:
     folder.rmdir()
 
 
+def _encoded(scratch: Path, data: NDArray[Any], metadata: dict[str, Any], encoders: int) -> Path:
+    """The shard of ``data`` as a file, which is not there where it is nothing but fill."""
+    file = scratch / ".".join("0" * data.ndim)
+    strips = Strips.of(data.shape, metadata, encoders if has_zarrs() else 1)  # zarr-python has another order
+    if strips is None:
+        _one_shard(scratch, data.shape, metadata)[...] = data
+        return file
+    scratch.mkdir(parents=True)
+    parts = [
+        _pool(encoders).submit(_encoded, scratch / str(n), data[cut], strips.metadata(n), 1)
+        for n, cut in enumerate(strips.cuts)
+    ]
+    strips.join([part.result() for part in parts], file)
+    return file
+
+
+@cache
+def _pool(encoders: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(encoders, "encode")
+
+
 def _one_shard(scratch: Path, shape: tuple[int, ...], metadata: dict[str, Any]) -> zarr.Array[Any]:
     separator = {"name": "v2", "configuration": {"separator": "."}}
     own = {**metadata, "shape": shape, "chunk_key_encoding": separator, "attributes": {}}
     store = StorePath(LocalStore(scratch))
     # One thread: with more, zarrs orders the chunks of a shard as they come, and equal pixels give
-    # unequal files (measured: 11 of 12). Workers write several shards at once instead.
+    # unequal files (measured: 11 of 12). Strips are encoded beside each other and joined in order instead.
     return opened(lambda: zarr.Array.from_dict(store, own), fast=True, threads=1)
