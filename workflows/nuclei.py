@@ -1,4 +1,4 @@
-"""The demo: a real immunohistochemistry image through ingest, Dask, U-Net and stitching into a mask store.
+"""The demo: a real immunohistochemistry image through ingest, Dask, U-Net and stitching, to single nuclei.
 
     python workflows/nuclei.py [--image FILE] [--out FOLDER] [--model CHECKPOINT] [--workers N]
     unet-batch submit workflow workflows/nuclei.py ...      each step is a SLURM job
@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
@@ -23,14 +24,22 @@ from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.errors import InputError, MissingError, UnetBatchError, UnfinishedError
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.status import Status
+from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.store.image import Image
 from unet_batch.tiling import Box
 
 MODEL = Path(__file__).with_name("nuclei.safetensors")
-STEPS = {"ingest": "run", "predict": "predict", "report": "run"}  # and which sbatch file runs them
-COLOUR = np.array([0, 255, 90])
+STEPS = {
+    "ingest": "run",
+    "predict": "predict",
+    "objects": "run",
+    "report": "run",
+}  # and which sbatch file runs them
+# Of outlines, so that neighbours differ; none is a colour of haematoxylin, eosin or DAB.
+COLOURS = np.array([[0, 255, 90], [255, 255, 0], [0, 255, 255], [255, 120, 255], [180, 255, 0]], np.uint8)
 UNFINISHED = 75  # exit code: run again, or let the batch system do so
 OVERLAY_EXTENT = 4096  # pixels per side; larger images are drawn from a coarser level
+ENLARGED_EXTENT = 1024  # smaller images are drawn several times as large, so that outlines hide little
 
 
 def main() -> None:
@@ -68,9 +77,10 @@ def segment(
     scheduler: str | None = None,
     steps: Collection[str] = tuple(STEPS),
 ) -> Status | None:
-    """From the file ``source`` to masks, areas and an overlay in ``out``; the masks' status if predicted."""
+    """From the file ``source`` to masks, nuclei and an overlay in ``out``; the masks' status if predicted."""
     began = time.monotonic()
-    image, masks, overlay = out / "image.zarr", out / "image.zarr/labels/nuclei", out / "overlay.png"
+    image, masks = out / "image.zarr", out / "image.zarr/labels/nuclei"
+    nuclei, table, overlay = out / "image.zarr/labels/instances", out / "nuclei.parquet", out / "overlay.png"
     if "ingest" in steps and not image.exists():
         out.mkdir(parents=True, exist_ok=True)
         done = unet_batch.ingest(source, image)
@@ -85,11 +95,18 @@ def segment(
         )
         with on_signals(print) as stop:
             found = unet_batch.predict(image, masks, model, config, hooks=Hooks(_tell, stop))
+    if found is not None and found.blocks["pending"]:
+        return found
+    if "objects" in steps:
+        with on_signals(print) as stop:
+            unet_batch.objects(
+                masks, table, ObjectsConfig(workers=0), image=image, labels=nuclei, hooks=Hooks(stop=stop)
+            )
     if "report" in steps:
-        draw_overlay(image, masks, overlay)
-        report(unet_batch.status(masks))
+        draw_overlay(image, nuclei, overlay)
+        report(unet_batch.status(masks), table)
         print(f"all in {time.monotonic() - began:.0f} s\n")
-        suggest(image, masks, overlay, model)
+        suggest(out, model)
     return found
 
 
@@ -103,33 +120,44 @@ def sample_image() -> Path:
     return Path(package.origin).parent / "data" / "ihc.png"
 
 
-def draw_overlay(image: Path, masks: Path, path: Path) -> None:
-    """Nuclei over the image: outlines in full colour, insides tinted."""
-    pixels, labels = Image.open(image), Image.open(masks)
+def draw_overlay(image: Path, nuclei: Path, path: Path) -> None:
+    """The image with the outline of every nucleus, each its own."""
+    pixels, labels = Image.open(image), Image.open(nuclei)
     level = next(k for k, found in enumerate(labels.levels) if max(found.shape) <= OVERLAY_EXTENT)
     box = Box.of_shape(labels.levels[level].shape)
-    canvas = np.moveaxis(pixels.at_level(level).read(box, _colours(image)), 0, -1).astype(np.float32)
-    inside = labels.at_level(level).read(box)[0] == 1
-    canvas = np.where(inside[..., None], 0.75 * canvas + 0.25 * COLOUR, canvas)
-    canvas[_outline(inside)] = COLOUR
-    Picture.fromarray(canvas.astype(np.uint8)).save(path)
+    times = max(1, ENLARGED_EXTENT // max(box.shape))
+    canvas = np.moveaxis(pixels.at_level(level).read(box, _colours(image)), 0, -1)
+    numbers = np.kron(labels.at_level(level).read(box)[0], np.ones((times, times), np.uint32))
+    enlarged = Picture.fromarray(canvas.astype(np.uint8)).resize(
+        numbers.shape[::-1], Picture.Resampling.BICUBIC
+    )
+    drawn = np.array(enlarged)
+    rim = _rim(numbers)
+    drawn[rim] = COLOURS[numbers[rim] % len(COLOURS)]
+    Picture.fromarray(drawn).save(path)
 
 
-def report(status: Status) -> None:
-    """Areas and rate."""
-    total = sum(status.class_pixels.values())
-    print(f"\n{'class':<12}{'pixels':>12}{'share':>10}")
-    for name, pixels in status.class_pixels.items():
-        print(f"{name:<12}{pixels:>12,}{pixels / total:>10.1%}")
-    print(f"\n{status.blocks['done']} blocks, {status.pixels_per_second / 1e6:.3f} Mpx/s, {status.state}")
+def report(status: Status, table: Path) -> None:
+    """How many nuclei, how large, and how fast."""
+    measured = pq.read_table(table, columns=["area"])
+    unit = (measured.schema.field("area").metadata or {}).get(b"unit", b"pixels").decode()
+    areas = measured["area"].to_numpy()
+    median = f", median area {np.median(areas):,.4g} {unit}" if len(areas) else ""
+    inside = sum(pixels for name, pixels in status.class_pixels.items() if name != "background")
+    print(f"\n{len(areas):,} nuclei{median}, {inside / max(status.pixels, 1):.1%} of the picture")
+    print(f"{status.blocks['done']} blocks, {status.pixels_per_second / 1e6:.3f} Mpx/s, {status.state}")
 
 
-def suggest(image: Path, masks: Path, overlay: Path, model: Path) -> None:
-    """What to look at next."""
-    print(f"look at    {overlay}")
-    print(f"           napari --plugin napari-ome-zarr {image}     (image and masks together)")
-    print(f"ask        unet-batch status {masks}")
-    print(f"check      unet-batch verify {masks} --untiled 4 --model {model}")
+def suggest(out: Path, model: Path) -> None:
+    """Where everything lies, and what to do next."""
+    labels, table = out / "image.zarr/labels", out / "nuclei.parquet"
+    print(f"look at    {out / 'overlay.png'}: the outline of every nucleus")
+    print(f"           {table}: a row for each, with its area, place and mean colours")
+    print(f"           {labels}/instances: its number at every pixel; {labels}/nuclei: the classes")
+    print(f"open       napari --plugin napari-ome-zarr {out / 'image.zarr'}")
+    print(f"polygons   unet-batch export {labels}/instances {out / 'nuclei.geojson'} --set table={table}")
+    print(f"ask        unet-batch status {labels}/nuclei")
+    print(f"check      unet-batch verify {labels}/nuclei --untiled 4 --model {model}")
 
 
 def _colours(image: Path) -> tuple[int, ...]:
@@ -142,11 +170,13 @@ def _colours(image: Path) -> tuple[int, ...]:
     return (0, 1, 2) if opened.channels >= 3 else (0, 0, 0)
 
 
-def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels just outside: neighbours, above, below and beside, of one inside."""
-    padded = np.pad(inside, 1)
-    near = padded[2:, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2]
-    return np.asarray(near & ~inside, np.bool_)
+def _rim(numbers: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Pixels of a nucleus beside one of another, or of none."""
+    padded = np.pad(numbers, 1, mode="edge")
+    inner = padded[1:-1, 1:-1]
+    unlike = [padded[2:, 1:-1] != inner, padded[:-2, 1:-1] != inner]
+    unlike += [padded[1:-1, 2:] != inner, padded[1:-1, :-2] != inner]
+    return np.asarray(np.logical_or.reduce(unlike) & (inner > 0), np.bool_)
 
 
 def _tell(_event: object, progress: Progress) -> None:

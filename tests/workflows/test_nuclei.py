@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Picture
 
@@ -55,13 +56,28 @@ def test_nuclei_are_bluer_than_what_is_around_them(story):
     assert blueness[nucleus].mean() > blueness[~nucleus].mean() + 20
 
 
-def test_the_overlay_shows_the_image_with_outlines(story):
+def test_the_overlay_outlines_every_nucleus(story):
+    """Twice as large; nothing but the rims of instances differs from the enlarged image."""
     with Picture.open(story / "overlay.png") as overlay:
         drawn = np.asarray(overlay)
     pixels = np.moveaxis(Image.open(story / "image.zarr").read(Box.of_shape((512, 512))), 0, -1)
-    changed = (drawn != pixels).any(-1)
-    assert drawn.shape == (512, 512, 3)
-    assert 0.03 < changed.mean() < 0.5
+    enlarged = np.asarray(Picture.fromarray(pixels).resize((1024, 1024), Picture.Resampling.BICUBIC))
+    changed = (drawn != enlarged).any(-1)
+    numbers = Image.open(story / "image.zarr/labels/instances").read(Box.of_shape((512, 512)))[0]
+    large = np.kron(numbers, np.ones((2, 2), np.uint32))
+    assert not changed[large == 0].any()
+    assert set(np.unique(large[changed])) == set(np.unique(numbers)) - {0}
+
+
+def test_it_ends_with_how_many_nuclei_there_are_and_where(story, workflow, capsys):
+    nuclei = workflow("nuclei")
+    nuclei.segment(nuclei.sample_image(), story, workers=0, steps=["report"])
+    said = capsys.readouterr().out
+    table = pq.read_table(story / "nuclei.parquet")
+    assert f"{table.num_rows} nuclei, median area {np.median(table['area']):,.4g} pixel²" in said
+    for path in ("overlay.png", "nuclei.parquet", "image.zarr/labels/instances"):
+        assert f"{story}/{path}" in said
+        assert (story / path).exists()
 
 
 def test_a_second_run_computes_nothing(story, workflow, capsys):
