@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from unet_batch.prediction.status import status as status
     from unet_batch.prediction.verify import verify as verify
     from unet_batch.products.evaluate import evaluate as evaluate
+    from unet_batch.products.evaluate_many import evaluate_many as evaluate_many
     from unet_batch.products.export.config import ExportConfig as ExportConfig
     from unet_batch.products.export.run import export as export
     from unet_batch.products.objects.config import ObjectsConfig as ObjectsConfig
@@ -61,6 +62,7 @@ _HOMES = {
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
     "forecast": "unet_batch.prediction.forecast",
+    "evaluate_many": "unet_batch.products.evaluate_many",
     "predict": "unet_batch.prediction.predict",
     "predict_many": "unet_batch.prediction.many",
     "export": "unet_batch.products.export.run",

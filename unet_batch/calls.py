@@ -8,7 +8,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from unet_batch.config import Config, check
 from unet_batch.errors import InputError
@@ -76,6 +76,8 @@ def _fits_one(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
     if kind is None or kind is type(None):
         return value is None
+    if origin is Literal:
+        return value in get_args(kind)
     if origin in (Sequence, list, tuple) and get_args(kind):
         several = isinstance(value, Sequence | tuple) and not isinstance(value, str | bytes)
         inner = [one for one in get_args(kind) if one is not Ellipsis]
@@ -84,9 +86,8 @@ def _fits_one(value: Any, kind: Any) -> bool:
         return not isinstance(origin, type) or isinstance(value, origin)
     if kind is Any or not isinstance(kind, type):
         return True
-    if kind in (int, float) and isinstance(value, bool):
-        return False
-    return isinstance(value, (int, float) if kind is float else kind)
+    flag_for_number = kind in (int, float) and isinstance(value, bool)
+    return not flag_for_number and isinstance(value, (int, float) if kind is float else kind)
 
 
 def _named(hint: Any) -> str:
@@ -96,6 +97,8 @@ def _named(hint: Any) -> str:
 
 
 def _word(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(repr(one) for one in get_args(kind))
     if get_origin(kind) in (Sequence, list, tuple):
         return f"a list of {_named(get_args(kind)[0])}"
     if isinstance(kind, type):

@@ -1,7 +1,7 @@
 """``unet-batch evaluate``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
 @click.option("--ignore", type=int, default=None, help="Truth value that is left out; default: no data.")
+@click.option(
+    "--label-kind", type=click.Choice(["classes", "instances"]), default="classes", help="What TRUTH holds."
+)
 @options.as_json
-def command(out: Path, truth: Path, ignore: int | None, as_json: bool) -> None:
-    """Compare the mask store OUT with the labels in the Zarr TRUTH, streamed."""
+def command(out: Path, truth: Path, ignore: int | None, label_kind: Any, as_json: bool) -> None:
+    """Compare the mask store OUT with the labels in the Zarr TRUTH, streamed.
+
+    --label-kind instances compares instances with instance numbers: average precision, V-Rand, V-Info. For
+    folders of stores use evaluate-many.
+    """
     from unet_batch.products.evaluate import evaluate  # noqa: PLC0415 - imported when it runs
 
-    found = evaluate(out, truth, ignore=ignore)
+    found = evaluate(out, truth, ignore=ignore, label_kind=label_kind)
     if as_json:
         options.echo_json(found.to_json())
         return
@@ -31,6 +38,10 @@ def command(out: Path, truth: Path, ignore: int | None, as_json: bool) -> None:
     click.echo(f"{'mean':<20} {_score(found.mean_dice)} {_score(found.mean_iou)}")
     click.echo(f"accuracy {_score(found.accuracy).strip()} over {found.pixels:,} pixels", nl=False)
     click.echo(f"; {found.ignored:,} left out by the truth, {found.unpredicted:,} without a prediction")
+    if found.objects is not None:
+        true, objects = found.objects
+        click.echo(f"{objects:,} instances found, {true:,} in the truth")
+        click.echo("  ".join(f"{name} {value:.4f}" for name, value in found.instances.items()))
     if found.missing:
         click.echo(_missing(found))
 

@@ -16,6 +16,7 @@ VERBS = {
     "cancel": "End a SLURM job.",
     "cluster": "What a SLURM cluster has and lacks.",
     "evaluate": "Scores of masks against known labels.",
+    "evaluate-many": "Scores of many masks against their labels, as a table.",
     "export": "Masks as GeoTIFF, OME-TIFF or polygons.",
     "formats": "Foreign formats that are read, and by what.",
     "info": "What an image is, without reading its pixels.",

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 @click.command()
 @options.settings("train")
 @click.option("--show-batch", type=click.IntRange(min=1), metavar="N", help="Draw N samples and end.")
+@click.option("--overwrite", is_flag=True, help="Begin anew where a finished training is there.")
 @options.quiet
 @options.json_lines
 @options.as_json
 def command(
-    config_file: Path | None, overrides: tuple[str, ...], show_batch: int | None, **flags: bool
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    show_batch: int | None,
+    overwrite: bool,
+    **flags: bool,
 ) -> int:
     """Train a network from labelled Zarr stores, as --config says; run again to go on.
 
@@ -38,7 +43,8 @@ def command(
     from unet_batch.config import load  # noqa: PLC0415 - what a verb needs is imported when it runs
     from unet_batch.training.config import TrainConfig  # noqa: PLC0415
 
-    config = load(TrainConfig, config_file, overrides)
+    anew = ("run.overwrite=true",) if overwrite else ()
+    config = load(TrainConfig, config_file, (*overrides, *anew))
     if show_batch:
         _draw(config, show_batch)
         return 0
@@ -86,7 +92,8 @@ def _show(result: "TrainResult", **flags: bool) -> None:
     if flags["as_json"]:
         options.echo_json(result)
         return
-    state = "done" if result.finished else "stopped; run again to go on"
+    early = {"patience": " early, without a better score", "hook": " early, as asked"}.get(result.ended, "")
+    state = f"done{early}" if result.finished else "stopped; run again to go on"
     click.echo(f"{result.out}: {state}, {result.step} steps in {options.duration(result.seconds)}")
     for part, scores in (("validation", result.validation), ("test", result.test)):
         if scores:

@@ -1,17 +1,19 @@
 """`evaluate`: a Masks store against known labels, streamed. Counts pixels; the scores are models.metrics'."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.calls import checked
 from unet_batch.errors import InputError
+from unet_batch.models.instance_rules import InstanceRules
 from unet_batch.models.metrics import Counts, Scores, confusion, scores
+from unet_batch.products.evaluate_instances import compare_instances
 from unet_batch.store.image import Image
 from unet_batch.store.masks import Masks
 from unet_batch.tiling import BlockGrid, Box
@@ -46,6 +48,9 @@ class Evaluation:
         unpredicted: labels that the truth has and the masks have not; in no score.
         missing: classes without a pixel in the truth; they are in no mean. Where the truth has a single one
             of several exclusive classes there is nothing to tell apart, and there are no means.
+        objects: of instances, how many there are in the truth and how many were found.
+        instances: of instances, average precision at overlaps from 0.5 to 0.9 (ap50 to ap90) and their mean,
+            v_rand, v_info and rand_error.
     """
 
     classes: dict[str, ClassScores]
@@ -57,6 +62,20 @@ class Evaluation:
     ignored: int
     unpredicted: int
     missing: tuple[str, ...] = ()
+    objects: tuple[int, int] | None = None
+    instances: Mapping[str, float] = field(default_factory=dict)
+
+    def scores(self) -> dict[str, float]:
+        """Every score by name, as validation names them; what nothing says of is left out."""
+        found: dict[str, float | None] = {
+            "mean_dice": self.mean_dice,
+            "mean_iou": self.mean_iou,
+            "accuracy": self.accuracy,
+            **{f"dice_{name}": one.dice for name, one in self.classes.items()},
+            **{f"iou_{name}": one.iou for name, one in self.classes.items()},
+            **self.instances,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
         """The evaluation as plain values."""
@@ -69,13 +88,20 @@ class Evaluation:
             "ignored": self.ignored,
             "unpredicted": self.unpredicted,
             "missing": list(self.missing),
+            **({"objects": list(self.objects), **self.instances} if self.objects is not None else {}),
             "confusion": [matrix.tolist() for matrix in self.counts],
         }
 
 
 @checked
 def evaluate(
-    masks_path: str | Path, truth_path: str | Path, ignore: int | None = None, roi: Box | None = None
+    masks_path: str | Path,
+    truth_path: str | Path,
+    ignore: int | None = None,
+    roi: Box | None = None,
+    *,
+    label_kind: Literal["classes", "instances"] = "classes",
+    rules: InstanceRules | None = None,
 ) -> Evaluation:
     """Scores of a Masks store of classes against labels in Zarr of the same shape, in bounded memory.
 
@@ -85,21 +111,37 @@ def evaluate(
         ignore: value of the truth that leaves a pixel open; by default the masks' own fill, 255 (65535
             from 251 classes on).
         roi: where to compare, in pixels without channels; by default everywhere.
+        label_kind: what the truth holds: ``classes``, or ``instances``: 0 and a number for every instance.
+            The masks are then numbers too (``objects --labels``), or classes that become instances.
+        rules: how classes become instances; those of ``objects`` by default.
 
     Raises:
         MissingError, FormatError: no such stores.
         InputError: masks or a truth that cannot be compared, or a truth value that is no class.
     """
     masks = Masks.open(masks_path)
+    if label_kind == "instances":
+        return _of_instances(masks, truth_path, ignore, roi, rules or InstanceRules())
     if masks.layout.kind in ("regression", "instances"):
         raise InputError(
             f"{masks_path}: holds {masks.layout.kind}, which have no classes; give masks of classes"
+            + (", or --label-kind instances" if masks.layout.kind == "instances" else "")
         )
     truth = open_truth(masks, truth_path)
     tally = _Tally.empty(masks, str(truth_path), int(masks.layout.fill) if ignore is None else ignore)
     for box in _pieces(masks, roi):
         tally.add(truth.read(box), masks.read(box))
     return _evaluation(masks.layout.names, tally)
+
+
+def _of_instances(
+    masks: Masks, path: str | Path, ignore: int | None, roi: Box | None, rules: InstanceRules
+) -> Evaluation:
+    truth = open_truth(masks, path)
+    agreement, counts = compare_instances(masks, truth, ignore, _pieces(masks, roi), rules)
+    tally = _Tally(str(path), 0, int(masks.layout.fill), [counts])
+    found = _evaluation(("background", "instance"), tally)
+    return replace(found, objects=agreement.counts, instances=agreement.scores())
 
 
 @dataclass(slots=True)

@@ -124,6 +124,7 @@ class ValidationConfig(Config):
             regression. Any score of metrics.csv may be named; more is better, but for names that end in
             ``error``.
         tile: pixels that one network input answers for; null: the largest that suit boxes and network.
+        patience: validations without a better score after which the run ends; null: none.
         batch: tiles per network call.
         tta: average over flips of every tile (``true``), or over flips and quarter turns (``turns``), as
             `predict` does with its setting of that name.
@@ -133,6 +134,7 @@ class ValidationConfig(Config):
 
     every: Count = 500
     choose: str | None = None
+    patience: Count | None = None
     tile: Count | None = None
     batch: Count = 1
     tta: Averaging = False
@@ -165,6 +167,7 @@ class RunConfig(Config):
         most_skipped: steps in a row whose loss is not finite before the run ends in an error.
         stored_as: type of the weights in best.safetensors and last.safetensors.
         join_seconds: how long a rank waits for the others at the start.
+        overwrite: begin anew where a finished training lies in ``out``.
     """
 
     out: Path
@@ -186,6 +189,7 @@ class RunConfig(Config):
     most_skipped: Count = 10
     stored_as: Literal["float32", "float16", "bfloat16"] = "float32"
     join_seconds: Positive = 50.0
+    overwrite: bool = False
 
     @field_validator("device")
     @classmethod

@@ -1,6 +1,7 @@
 """The files of a training run: where they lie, and the lock on their folder."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_batch.atomic import atomic_write, sweep
+from unet_batch.store.io_errors import writing
 from unet_batch.store.lock import OutputLock
 
 
@@ -63,6 +65,11 @@ class RunFolder:
         return self.root / "done.json"
 
     @property
+    def labels(self) -> Path:
+        """What tells whether labels have changed."""
+        return self.root / "labels.json"
+
+    @property
     def stop(self) -> Path:
         """Whoever makes this file ends the run at its next step; a new start removes it."""
         return self.root / "stop"
@@ -71,6 +78,16 @@ class RunFolder:
     def index(self) -> Path:
         """Counts of labels, kept for the next start."""
         return self.root / "index"
+
+    def clear(self) -> None:
+        """Remove what a training wrote, and nothing else."""
+        own = (self.state, self.best, self.last, self.metrics, self.settings, self.curves, self.predictions)
+        pages = (self.best.with_suffix(".md"), self.last.with_suffix(".md"))
+        with writing(str(self.root)):
+            for path in (self.done, *own, *pages, self.labels):
+                path.unlink(missing_ok=True)
+            for folder in (self.board, self.index):
+                shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def held(self) -> Iterator[None]:

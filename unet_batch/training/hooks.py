@@ -35,8 +35,12 @@ class Hooks:
 
     Attributes:
         observe: called after every step, and with a message in between.
-        stop: asked at every step; once true on any rank, all end after the step and their state is saved.
+        stop: asked at every step; once true on any rank, all end after the step and their state is saved, for
+            the next call to go on from.
+        finish: asked at every step; once true on any rank, this step becomes the last one: the best network
+            is judged on the test boxes, and the run is done.
     """
 
     observe: Callable[[Progress], None] = lambda _progress: None
     stop: Callable[[], bool] = lambda: False
+    finish: Callable[[], bool] = lambda: False

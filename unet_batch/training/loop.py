@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,12 +20,15 @@ from unet_batch.training.hooks import Progress
 from unet_batch.training.log import Log, Row
 from unet_batch.training.trainer import Trainer
 
+Ended = Literal["steps", "stopped", "patience", "hook"]
+"""What ended a run: its last step, a stop that the next call goes on from, no better score, or the caller."""
+
 _PACE_STEPS = 20
 _NAMED_BOXES = 4
 
 
-def run_updates(trainer: Trainer, history: History | None) -> bool:
-    """Train from the trainer's step on; True once the last step is done, False if asked to stop before.
+def run_updates(trainer: Trainer, history: History | None) -> Ended:
+    """Train from the trainer's step on, to the last one or until something ends it before.
 
     Raises:
         TrainingError: too many steps in a row without a finite loss; it names what they saw.
@@ -34,11 +38,11 @@ def run_updates(trainer: Trainer, history: History | None) -> bool:
     pace = _Pace(state.step, state.seconds)
     with open_batches(trainer) as batches:
         while state.step < steps:
-            asked = trainer.ranks.any(_stop_wanted(trainer))
+            asked, finishing = _asked(trainer)
             _update(trainer, batches, pace, log)
             stopping = asked and state.step < steps
-            validating = _due(trainer, trainer.config.validation.every)
-            saving = stopping or _due(trainer, trainer.config.run.checkpoint_every)
+            validating = finishing or _due(trainer, trainer.config.validation.every)
+            saving = finishing or stopping or _due(trainer, trainer.config.run.checkpoint_every)
             if log.due or validating or saving:
                 rows = log.read()
                 _count_skipped(trainer, rows)
@@ -47,8 +51,27 @@ def run_updates(trainer: Trainer, history: History | None) -> bool:
             if saving:
                 _save(trainer, history)
             if stopping:
-                return False
-    return True
+                return "stopped"
+            if finishing or (validating and _worn_out(trainer)):
+                return "hook" if finishing else "patience"
+    return "steps"
+
+
+def _asked(trainer: Trainer) -> tuple[bool, bool]:
+    """Whether the run should stop, or come to its end, after the coming step; the same on all ranks."""
+    stop, finish = _stop_wanted(trainer), trainer.hooks.finish()
+    if not trainer.ranks.any(stop or finish):
+        return False, False
+    finishing = trainer.ranks.any(finish)
+    return not finishing, finishing
+
+
+def _worn_out(trainer: Trainer) -> bool:
+    """Whether the best score is as many validations old as the settings bear with."""
+    config, state = trainer.config.validation, trainer.state
+    if config.patience is None or not state.last_scores:
+        return False
+    return state.step - state.best_step >= config.patience * config.every
 
 
 def _update(trainer: Trainer, batches: Batches, pace: "_Pace", log: Log) -> None:

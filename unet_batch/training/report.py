@@ -20,33 +20,42 @@ _SHOWN_REGIONS, _SHOWN_EXTENT = 6, 512
 _FEW_COLOURS = 20
 
 
+_MOST_LINES = 6
+
+
 def draw_curves(history: Path, path: Path) -> None:
     """Loss, smoothed, and every score between 0 and 1 over the steps, as PNG."""
     rows = read_history(history)
     names = [name for name in dict.fromkeys(k for row in rows for k in row) if name not in STEP_COLUMNS]
-    panels = 2 if names else 1
-    figure = Figure(figsize=(6 * panels, 4.5), layout="constrained")
-    losses, *others = figure.subplots(1, panels, squeeze=False)[0]
+    shown = [name for name in names if _is_share(rows, name)]
+    groups = [shown[first : first + _MOST_LINES] for first in range(0, len(shown), _MOST_LINES)]
+    figure = Figure(figsize=(9, 3 * (1 + len(groups))), layout="constrained")
+    losses, *others = figure.subplots(1 + len(groups), 1, squeeze=False)[:, 0]
     finite = [(row["step"], row["loss"]) for row in rows if np.isfinite(row["loss"])]
     if finite:
         steps, values = np.array(finite).T
         losses.plot(steps, values, color="0.8", linewidth=0.8, label="loss")
         losses.plot(steps, _smooth(values), color="tab:blue", label="smoothed")
-        losses.legend()
+        losses.legend(**_OUTSIDE)
     losses.set(title="training", xlabel="step", ylabel="loss")
-    for axis in others:
-        _draw_scores(axis, rows, names)
+    for axis, group in zip(others, groups, strict=True):
+        _draw_scores(axis, rows, group)
     _save(figure, path)
 
 
+_OUTSIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "fontsize": "small"}
+
+
+def _is_share(rows: Sequence[Mapping[str, float]], name: str) -> bool:
+    return all(0 <= row[name] <= 1 for row in rows if name in row)
+
+
 def _draw_scores(axis: Any, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+    """At most six lines of distinct colours, named beside the panel."""
     for place, name in enumerate(names):
         points = np.array([(row["step"], row[name]) for row in rows if name in row])
-        if ((points[:, 1] >= 0) & (points[:, 1] <= 1)).all():
-            style = ("-", "--", ":")[place // 10 % 3]  # there are ten colours
-            axis.plot(points[:, 0], points[:, 1], style, color=f"C{place % 10}", marker=".", label=name)
-    if axis.lines:
-        axis.legend(fontsize="small", ncols=2)
+        axis.plot(points[:, 0], points[:, 1], color=f"C{place}", marker=".", label=name)
+    axis.legend(**_OUTSIDE)
     axis.set(title="validation", xlabel="step", ylim=(0, 1))
 
 

@@ -20,6 +20,7 @@ from unet_batch.training.ema import EMA
 from unet_batch.training.evaluator import Evaluator
 from unet_batch.training.files import RunFolder
 from unet_batch.training.hooks import Hooks, Progress
+from unet_batch.training.losses.own import OwnLoss, OwnTerm
 from unet_batch.training.losses.weighted_loss import WeightedLoss, make_loss
 from unet_batch.training.network import known_classes, spec_of, starting_network
 from unet_batch.training.norm import convert_sync_batchnorm
@@ -82,7 +83,9 @@ class Trainer:
             save_state(self.folder.state, self.step, self.state, self.spec, values)
 
 
-def make_trainer(config: TrainConfig, ranks: Ranks, folder: RunFolder, hooks: Hooks) -> Trainer:
+def make_trainer(
+    config: TrainConfig, ranks: Ranks, folder: RunFolder, hooks: Hooks, own: OwnLoss | None = None
+) -> Trainer:
     """Open the data and build the network; continue from ``folder``'s state where there is one.
 
     Raises:
@@ -97,7 +100,7 @@ def make_trainer(config: TrainConfig, ranks: Ranks, folder: RunFolder, hooks: Ho
     if saved is None:
         require_labelled(sources, known_classes(config.model))
     begun = starting_network(config.model, sources.spec, run.seed)
-    loss = make_loss(config.objective, sources.spec)
+    loss = WeightedLoss(((1.0, OwnTerm(own)),)) if own else make_loss(config.objective, sources.spec)
     step = _step(run, config.optimiser, loss, ranks, sources.spec, begun.network)
     if saved is not None:
         restore(saved, step)

@@ -101,7 +101,8 @@ def test_pictures_and_a_sign_are_left(story):
 def test_a_finished_run_is_left_alone(story, world):
     out, result, _ = story
     before, watch = (out / "best.safetensors").read_bytes(), Watch()
-    again = unet_batch.train(config_of(world, out, run={"steps": 30}), hooks=watch.hooks)
+    same = {"run": {"steps": 30, "ema": 0.9}, "validation": {"every": 10}}
+    again = unet_batch.train(config_of(world, out, **same), hooks=watch.hooks)
     assert again == result
     assert watch.steps == []
     assert "nothing to do" in watch.messages[0]
