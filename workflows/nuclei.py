@@ -89,6 +89,7 @@ def segment(
     if "predict" in steps:
         config = PredictConfig(
             channels=_colours(image),
+            resample="auto" if Image.open(image).unit else "never",  # many a picture says no pixel size
             block=256,  # small, so that even this image has seams to be free of
             workers="auto" if workers is None else workers,
             scheduler=scheduler,

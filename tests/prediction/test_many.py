@@ -91,7 +91,7 @@ def test_places_are_stores_folders_and_lists(tmp_path, images):
     assert found == [f"{images}/{name}" for name in ("large.ome.zarr", "small.ome.zarr", "none.zarr")]
     assert len(found_in([images])) == 4
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no Zarr images in it"):
+    with pytest.raises(InputError, match="no images in it that are read"):
         found_in([tmp_path / "empty"])
     with pytest.raises(MissingError, match="no such image, folder or list"):
         found_in([tmp_path / "nothing"])

@@ -1,6 +1,5 @@
 """``unet-batch ingest SOURCE OUT``: one file."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +30,8 @@ def command(source: tuple[str, ...], out: Path, names: str | None, blocks: Block
     from unet_batch.ingestion.config import IngestConfig  # noqa: PLC0415 - imported when it runs
     from unet_batch.ingestion.run import ingest  # noqa: PLC0415
 
-    if names is not None:
-        given["channel_names"] = names.split(",")
-    config = blocks.config(
-        IngestConfig, *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)
-    )
+    listed = None if names is None else names.split(",")
+    config = blocks.config(IngestConfig, *options.told(channel_names=listed, **given))
     with blocks.hooks() as hooks:
         found = ingest(source, out, config, hooks=hooks)
     blocks.show("summary", found.to_json(), lambda: _show(found))

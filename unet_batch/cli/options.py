@@ -22,6 +22,12 @@ series = click.option(
     type=click.IntRange(0),
     help="Which image of a file; default: the largest.",
 )
+pixel_size = click.option(
+    "--pixel-size",
+    metavar="MICROMETRES",
+    type=float,
+    help="Side of a pixel, where the image says nothing or wrong.",
+)
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress.")
 json_lines = click.option(
     "--json-lines", is_flag=True, help="Progress as JSON lines on stdout, for batch logs."
@@ -45,6 +51,11 @@ def settings(kind: str) -> Callable[[CallT], CallT]:
         )
 
     return wrap
+
+
+def told(**values: object) -> tuple[str, ...]:
+    """Options as settings: ``key=value`` of those that were given."""
+    return tuple(f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None)
 
 
 def echo_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @click.option("--model", "models", multiple=True, required=True, help="Checkpoint; several are averaged.")
 @options.settings("predict")
 @options.axes
+@options.series
+@options.pixel_size
 @click.option("--calibrate", is_flag=True, help="Run the networks for some seconds, and try the disk at OUT.")
 @options.as_json
 def command(
@@ -29,7 +31,7 @@ def command(
     config_file: Path | None,
     overrides: tuple[str, ...],
     axes: str | None,
-    **flags: bool,
+    **given: Any,
 ) -> None:
     """Print what `predict` with the same arguments would do and cost. Leaves nothing behind.
 
@@ -45,16 +47,17 @@ def command(
     from unet_batch.prediction.resources import threads  # noqa: PLC0415
     from unet_batch.prediction.scale import remark  # noqa: PLC0415
 
-    config = load(PredictConfig, config_file, overrides)
+    calibrate, as_json = given.pop("calibrate"), given.pop("as_json")
+    config = load(PredictConfig, config_file, (*overrides, *options.told(**given)))
     request = Request.open(str(image), models, config, axes)
-    if flags["calibrate"]:
+    if calibrate:
         choice = tried(Autotuner(str(image), models, config, axes, threads(config), measure=True))
     else:
         choice = assume(request)
     plan = make_plan(request, choice)
     estimate = Estimate.of(plan, config, choice)
-    found = scenarios(request, plan, estimate, choice, out) if flags["calibrate"] else []
-    if flags["as_json"]:
+    found = scenarios(request, plan, estimate, choice, out) if calibrate else []
+    if as_json:
         values = {"out": str(out), "plan_hash": plan.hash, "exact": plan.exact, **asdict(estimate)}
         values["scenarios"] = [asdict(scenario) for scenario in found]
         options.echo_json({**values, "plan": plan.model_dump(mode="json")})
@@ -71,7 +74,8 @@ def _show(plan: "Plan", estimate: "Estimate") -> None:
     lines = {
         "plan": plan.hash[:16],
         "image": f"{_by(plan.image.shape)} px of level {plan.image.level}, "
-        f"{options.no_data(plan.image.nodata)}{len(plan.image.channels)} channels {plan.image.dtype}",
+        f"{_resampled(plan)}{options.no_data(plan.image.nodata)}{len(plan.image.channels)} channels "
+        f"{plan.image.dtype}",
         "compute": f"{compute.device}, {compute.precision}, {compute.backend}, batch {compute.batch}",
         "blocks": f"{estimate.blocks:,} of {_by(part.block)} px",
         "tiles": f"{estimate.tiles:,} of {_by(part.tile)} px, each reads {_by(plan.input_shape[2:])}",
@@ -93,6 +97,11 @@ def _show_scenarios(found: "list[Scenario]") -> None:
         devices = f"{one.devices} device{'s' * (one.devices > 1)}"
         time = options.duration(3600 * one.hours)
         click.echo(f"{devices:>11}: {time}, bounded by {one.bound} ({parts})")
+
+
+def _resampled(plan: "Plan") -> str:
+    ratio = plan.image.resample
+    return "" if ratio is None else f"resampled by {1 / ratio[0]:.4g}, "
 
 
 def _time(estimate: "Estimate") -> str:

@@ -23,19 +23,22 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--model", "models", multiple=True, required=True, help="Checkpoint; several are averaged.")
 @options.axes
+@options.pixel_size
 @block_verb("predict", retry=True)
 def command(
-    images: tuple[Path, ...], out_dir: Path, models: tuple[str, ...], axes: str | None, blocks: BlockCall
+    images: tuple[Path, ...], out_dir: Path, models: tuple[str, ...], axes: str | None, **given: Any
 ) -> int:
-    """Segment many Zarr IMAGES, largest first, with one pool of workers; run again to resume.
+    """Segment many IMAGES, largest first, with one pool of workers; run again to resume.
 
-    IMAGES are stores, folders of stores, or text files (.txt) with one path a line. Exit codes: 0 all done;
-    2 nothing could be done; 3 some images or blocks were set aside; 75 stopped early by a signal.
+    IMAGES are stores, files that `ingest` reads, folders of them, or text files (.txt) with one path a line.
+    Exit codes: 0 all done; 2 nothing could be done; 3 some images or blocks were set aside; 75 stopped early
+    by a signal.
     """
     from unet_batch.prediction.config import PredictConfig  # noqa: PLC0415 - imported when it runs
     from unet_batch.prediction.many import Watch, predict_many  # noqa: PLC0415
 
-    config = blocks.config(PredictConfig)
+    blocks: BlockCall = given.pop("blocks")
+    config = blocks.config(PredictConfig, *options.told(**given))
     with blocks.shown() as (where, stop):
         watch = Watch(
             lambda image, event, progress: observe(where, f"{Path(image).name}: ")(event, progress), stop

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError, one_line
-from unet_batch.formats.catalogue import HEAD, UNREAD, by_head
+from unet_batch.formats.catalogue import FORMATS, HEAD, UNREAD, by_head
 from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.geotiff import open_geotiff
 from unet_batch.formats.raster import is_remote
@@ -44,6 +44,20 @@ def file_of(path: str | Path) -> Path:
     """The file that ``path`` names, without the dataset inside it (``FILE:/dataset`` of HDF5)."""
     file, colon, _ = str(path).partition(":/")
     return Path(file) if colon and not is_remote(path) else Path(path)
+
+
+def known(path: Path) -> bool:
+    """Whether a file's name ends as those of a format do; for finding images in a folder."""
+    name = path.name.lower()
+    return path.is_file() and any(name.endswith(suffix) for one in FORMATS for suffix in one.suffixes)
+
+
+def stem_of(path: str | Path) -> str:
+    """The name of a file without the ending of its format."""
+    name = file_of(path).name
+    ends = sorted((suffix for one in FORMATS for suffix in one.suffixes), key=len, reverse=True)
+    end = next((suffix for suffix in ends if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(end)] if len(name) > len(end) else name
 
 
 def is_zarr(path: Path) -> bool:

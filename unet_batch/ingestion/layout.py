@@ -9,16 +9,12 @@ import numpy as np
 from unet_batch.errors import InputError
 from unet_batch.ingestion.config import Extent, IngestConfig
 from unet_batch.store.image_writer import ImageLayout
+from unet_batch.store.layout import IMAGE_BLOCK, IMAGE_CHUNK
 from unet_batch.store.nodata import Nodata, first_of
 from unet_batch.tiling import BlockGrid, Box
 
 COUNT = "count"
 """Array beside an image's levels: from how many files each pixel comes, 0 where there is no data."""
-
-BLOCK = {2: 4096, 3: 256}
-"""Default block extent by the number of spatial axes."""
-CHUNK = {2: 512, 3: 128}
-"""Default inner chunk extent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +36,8 @@ class Blocking:
         """
         dims = _dims(where, axes, config)
         outer = (1,) * (len(shape) - dims)
-        block = _extents(config.block, dims, BLOCK[dims])
-        default_chunk = tuple(_divisor(b, CHUNK[dims]) for b in block)
+        block = _extents(config.block, dims, IMAGE_BLOCK[dims])
+        default_chunk = tuple(_divisor(b, IMAGE_CHUNK[dims]) for b in block)
         chunk = _extents(config.chunk, dims, 0) if config.chunk is not None else default_chunk
         if any(b % c for b, c in zip(block, chunk, strict=True)):
             raise InputError(

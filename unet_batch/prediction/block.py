@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.engine.stopwatch import Stopwatch
+from unet_batch.formats.image import open_image
 from unet_batch.prediction.foreground import Foreground
 from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.resources import CACHE_BYTES, calls_at_once
@@ -64,7 +65,8 @@ class _Tools:
         from unet_batch.prediction.predictor import Predictor  # noqa: PLC0415 - torch on workers, not in drivers
 
         self.plan = work.plan
-        self.image = Image.open(work.image, axes=work.plan.image.axes, level=work.plan.image.level)
+        part = work.plan.image
+        self.image = open_image(work.image, part.view_of(work.image), part.level)
         device = resolve_device(work.device)
         # A GPU leaves the worker's cores to reading and writing; a CPU's network has them.
         encoders = 1 if device == "cpu" else work.threads or default_threads()

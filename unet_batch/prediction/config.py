@@ -62,8 +62,12 @@ class PredictConfig(ExecutionConfig):
         skip_background: a foreground test on a coarse level.
         roi: [start, stop] in pixels for each axis but the channels; only this is computed.
         channels: numbers or names of the image's channels, in the order that the network takes.
-        level: level of the image's pyramid to predict on; ``auto`` is the one whose pixels are nearest in
-            size to those that the network was trained on (its ``pixel_size``), 0 where either is not known.
+        level: level of the image's pyramid to predict on; ``auto`` is the one whose pixels have the size of
+            those that the network was trained on (its ``pixel_size``), 0 where the network does not know it.
+        series: which image of a foreign file that holds several; None takes the largest.
+        pixel_size: side of a pixel of level 0 in micrometres, where the image says nothing or wrong.
+        resample: ``auto``: where no level is within 5 % of the network's pixel size, the next finer one is
+            resampled as it is read; ``always``: also within 5 %; ``never``: the nearest level as it is.
         probabilities: keep all class probabilities as uint8 (value / 254; 255 is no data).
         confidence: keep the probability of the winning class in the same way.
         tta: average over flips of every tile (``true``), or over flips and quarter turns in the plane of the
@@ -88,6 +92,9 @@ class PredictConfig(ExecutionConfig):
     roi: tuple[Range, ...] | None = None
     channels: tuple[int | str, ...] | None = Field(default=None, min_length=1)
     level: Auto | Annotated[int, Field(ge=0)] = "auto"
+    series: Annotated[int, Field(ge=0)] | None = None
+    pixel_size: float | None = Field(default=None, gt=0)
+    resample: Literal["auto", "never", "always"] = "auto"
     probabilities: bool = False
     confidence: bool = False
     tta: Averaging = False

@@ -29,10 +29,10 @@ from unet_batch.prediction.plan import Choice, Plan
 from unet_batch.prediction.planning import make_plan
 from unet_batch.prediction.request import Request
 from unet_batch.prediction.resources import threads, worker_count
-from unet_batch.store.arrays import Array
 from unet_batch.store.layer import Layer
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.store.masks_layout import LABELS
+from unet_batch.store.pixel_array import PixelArray
 
 DEVICES = (1, 8, 64)
 DISK_BYTES = 2**25  # read and written to measure the disk
@@ -188,7 +188,7 @@ def _beside(out: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _read_per_second(array: Array, else_: float) -> tuple[float, float]:
+def _read_per_second(array: PixelArray, else_: float) -> tuple[float, float]:
     """Stored bytes for each of decoded pixels, and how many are read per second past the page cache.
 
     Of an array that is no folder here, decoded bytes count, and ``else_`` of them a second.

@@ -17,13 +17,15 @@ from unet_batch.errors import (
     UnetBatchError,
     UnfinishedError,
 )
+from unet_batch.formats.image import is_foreign, open_image
+from unet_batch.formats.opening import known, stem_of
 from unet_batch.models.checkpoint import read_spec
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.resources import on_gpus, threads, worker_count
 from unet_batch.prediction.run import predict
 from unet_batch.prediction.status import Status
 from unet_batch.schedule.events import Event
-from unet_batch.store.image import Image
+from unet_batch.store.level import View
 
 MARKS = ("zarr.json", ".zgroup", ".zarray")
 
@@ -92,7 +94,7 @@ def predict_many(
     for one in models:
         read_spec(Path(one))
     stores = _stores(found_in(images), Path(out_folder))
-    ordered = sorted(stores, key=lambda image: -_pixels(image, axes))
+    ordered = sorted(stores, key=lambda image: -_pixels(image, axes, config))
     with kept(config, worker_count(config), threads(config), on_gpus=on_gpus(config)) as shared:
         run = partial(predict, model=models, config=shared, axes=axes, retry_failed=retry_failed)
         return [_outcome(image, stores[image], watch, run) for image in ordered]
@@ -110,13 +112,15 @@ def found_in(places: Sequence[str | Path]) -> list[str]:
         if any((place / mark).is_file() for mark in MARKS):
             some = [str(place)]
         elif place.is_dir():
-            some = [str(p) for p in sorted(place.iterdir()) if p.suffix == ".zarr" or _is_zarr(p)]
+            some = [str(p) for p in sorted(place.iterdir()) if p.suffix == ".zarr" or _is_zarr(p) or known(p)]
+        elif place.suffix != ".txt" and is_foreign(place):
+            some = [str(place)]
         elif place.is_file():
             some = _listed(place)
         else:
             raise MissingError(f"{place}: no such image, folder or list; check the path")
         if not some:
-            raise InputError(f"{place}: no Zarr images in it; ingest them first")
+            raise InputError(f"{place}: no images in it that are read; see `unet-batch formats`")
         found.update(dict.fromkeys(some))
     return [*found]
 
@@ -136,7 +140,7 @@ def _listed(path: Path) -> list[str]:
 def _stores(images: Sequence[str], folder: Path) -> dict[str, str]:
     stores: dict[str, str] = {}
     for image in images:
-        name = Path(image).name.removesuffix(".zarr").removesuffix(".ome")
+        name = stem_of(image).removesuffix(".zarr").removesuffix(".ome")
         out = str(folder / f"{name}.zarr")
         if other := next((i for i, o in stores.items() if o == out), None):
             raise InputError(
@@ -152,9 +156,9 @@ def _stores(images: Sequence[str], folder: Path) -> dict[str, str]:
     return stores
 
 
-def _pixels(image: str, axes: str | None) -> int:
+def _pixels(image: str, axes: str | None, config: PredictConfig) -> int:
     try:
-        return prod(Image.open(image, axes=axes).shape)
+        return prod(open_image(image, View(axes, config.series)).shape)
     except UnetBatchError:
         return -1  # said when its turn comes
 

@@ -12,11 +12,13 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from unet_batch.config import Config
+from unet_batch.formats.image import is_foreign
 from unet_batch.inference.views import Averaging
 from unet_batch.models.normalise import Affine
 from unet_batch.models.runtime import Backend, Precision, Runtime
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import SkipBackground
+from unet_batch.store.level import Ratio, View
 from unet_batch.tiling import BlockGrid, Box, TileGrid
 
 
@@ -46,7 +48,10 @@ class Choice:
 
 
 class ImagePart(Config):
-    """Which pixels are read: an image by content, one level of it, some of its channels."""
+    """Which pixels are read: an image by content, one level of it, some of its channels.
+
+    ``series``, ``stored_axes`` and ``resample`` are how it is opened; the axes of a foreign file only.
+    """
 
     identity: str
     axes: str
@@ -56,6 +61,13 @@ class ImagePart(Config):
     channels: tuple[int, ...]
     nodata: float | int | tuple[float, ...] | None
     nodata_mask: str | None
+    series: int | None = None
+    stored_axes: str | None = None
+    resample: Ratio | None = None
+
+    def view_of(self, path: str) -> View:
+        """How the image, which lies at ``path``, is opened."""
+        return View(self.stored_axes if is_foreign(path) else self.axes, self.series, self.resample)
 
 
 class ModelPart(Config):

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from unet_batch.errors import InputError
+from unet_batch.formats.image import is_foreign
 from unet_batch.models.normalise import affine_for
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.mask import open_mask
@@ -52,6 +53,9 @@ def make_plan(request: Request, choice: Choice) -> Plan:
             channels=channels,
             nodata=request.nodata,
             nodata_mask=request.nodata_mask,
+            series=image.view.series,
+            stored_axes=image.view.axes if is_foreign(image.path) else None,
+            resample=image.view.resample,
         ),
         model=ModelPart(hashes=request.hashes, spec=spec),
         grid=_grid(request, choice, merge),

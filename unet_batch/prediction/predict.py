@@ -9,6 +9,7 @@ from unet_batch.engine.job import Ask, run_job
 from unet_batch.engine.progress import Hooks
 from unet_batch.engine.worker_pool import Workers
 from unet_batch.errors import InputError
+from unet_batch.formats.image import open_image
 from unet_batch.prediction import run
 from unet_batch.prediction.arrays import is_array
 from unet_batch.prediction.autotuner import assume
@@ -17,7 +18,8 @@ from unet_batch.prediction.plan import Plan
 from unet_batch.prediction.planning import make_plan
 from unet_batch.prediction.request import Request
 from unet_batch.prediction.resources import threads
-from unet_batch.store.image import Image
+from unet_batch.prediction.scale import fitted
+from unet_batch.store.level import View
 
 if TYPE_CHECKING:
     from unet_batch.prediction.network import Network
@@ -107,7 +109,8 @@ def _by_network(
 ) -> Any:
     """A stored image by a network in memory, in this process."""
     settings = (config or network.config).model_copy(update={"workers": 0})
-    request = Request.of(Image.open(str(path), axes=axes), network.digests, network.spec, settings)
+    opened = fitted(open_image(path, View(axes, settings.series)), network.spec.pixel_size, settings)
+    request = Request.of(opened, network.digests, network.spec, settings)
     job = _InMemoryJob(request, run.MaskStore(str(out)), axes, retry_failed)
     job.network = network
     return run_job(job, hooks)
@@ -121,10 +124,11 @@ class _InMemoryJob(run.PredictJob):
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> Plan:
         """What usually wins, or what the store was begun with."""
         del ask
-        choice = (
-            assume(self.request) if stored is None else run.settled(self.request, Plan.model_validate(stored))
-        )
-        return make_plan(self.request, choice)
+        if stored is None:
+            return make_plan(self.request, assume(self.request))
+        begun = Plan.model_validate(stored)
+        self.request = self.request.as_begun(begun.image)
+        return make_plan(self.request, run.settled(self.request, begun))
 
     def workers(self, pixels: int) -> Workers:
         """The loop of this process."""

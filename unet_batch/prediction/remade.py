@@ -46,7 +46,8 @@ def remade_request(
     """
     stored = plan_of(masks)
     place, models = source(masks, image, model)
-    request = Request.open(place, models, _config(masks, stored, config), stored.image.axes)
+    axes = stored.image.view_of(place).axes
+    request = Request.open(place, models, _config(masks, stored, config), axes).as_begun(stored.image)
     plan = make_plan(request, settled(request, stored))
     cure = "name the image and the checkpoints that it was made from"
     refuse_other(masks.path, differences(as_json(plan), as_json(stored)), cure)

@@ -1,17 +1,21 @@
 """Request: what a person asked for, checked against the image and the networks. Imports no torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unet_batch.errors import InputError
+from unet_batch.formats.image import open_image
 from unet_batch.models.checkpoint import file_hash, read_spec
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import NodataMask, PredictConfig
 from unet_batch.prediction.mask import INSIDE, open_mask
-from unet_batch.prediction.scale import fitting_level
+from unet_batch.prediction.plan import ImagePart
+from unet_batch.prediction.scale import fitted, with_size
 from unet_batch.store.image import Image
+from unet_batch.store.level import View
 from unet_batch.store.nodata import Nodata, with_nan
+from unet_batch.store.resample import resampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,9 @@ class Request:
         """
         if not models:
             raise InputError("no model: give a checkpoint with --model")
-        opened = Image.open(image, axes=axes)
+        opened = open_image(image, View(axes, config.series))
         specs = [read_spec(Path(model)) for model in models]
-        opened = _at_level(opened, specs[0], config)
+        opened = fitted(opened, specs[0].pixel_size, config)
         for model, spec in zip(models[1:], specs[1:], strict=True):
             _check_alike(models[0], specs[0], model, spec)
         hashes = tuple(file_hash(Path(m)) for m in models)
@@ -61,6 +65,16 @@ class Request:
         _check_nodata_mask(request)
         request.channels()
         return request
+
+    def as_begun(self, stored: ImagePart) -> "Request":
+        """The request for a store that was begun with ``stored``: its level and pixel size, where auto."""
+        config, view = self.config, self.image.view
+        same = (self.image.level, view.resample) == (stored.level, stored.resample)
+        if same or config.level != "auto" or config.resample == "always":
+            return self
+        whole = open_image(self.image.path, View(view.axes, view.series), 0)
+        image = with_size(whole, config.pixel_size).at_level(min(stored.level, len(whole.levels) - 1))
+        return replace(self, image=image if stored.resample is None else resampled(image, stored.resample))
 
     @property
     def axes(self) -> str:
@@ -115,18 +129,6 @@ class Request:
             f"{self.image.path}: no channel {wanted!r}; it has 0 to {self.image.channels - 1} "
             f"({', '.join(names) or 'unnamed'})"
         )
-
-
-def _at_level(image: Image, spec: ModelSpec, config: PredictConfig) -> Image:
-    if config.level != "auto":
-        return image.at_level(config.level)
-    level = fitting_level(image, spec.pixel_size)
-    if level and config.roi:
-        raise InputError(
-            f"roi is in pixels of a level, and the network's pixel_size asks for level {level}: set `level` "
-            "too"
-        )
-    return image.at_level(level)
 
 
 def _check_alike(first: str, spec: ModelSpec, other_path: str, other: ModelSpec) -> None:

@@ -144,9 +144,11 @@ class PredictJob:
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> Plan:
         """What ``auto`` means comes from the store, or from a trial where the blocks will be computed."""
-        request, config = self.request, self.request.config
         if stored is not None:
-            return make_plan(request, settled(request, Plan.model_validate(stored)))
+            begun = Plan.model_validate(stored)
+            self.request = self.request.as_begun(begun.image)
+            return make_plan(self.request, settled(self.request, begun))
+        request, config = self.request, self.request.config
         assume(request)  # a block or tile that cannot be is refused before any worker starts
         tuner = Autotuner(request.image.path, request.models, config, self.axes, threads(config))
         choice = ask(tuner, "choosing tile and backend")
@@ -229,7 +231,9 @@ class PredictJob:
 def _remarks(request: Request) -> Iterator[str]:
     """What a person should know before hours are spent."""
     image, spec = request.image, request.spec
-    if image.level and request.config.level == "auto":
+    if image.view.resample:
+        yield f"level {image.level}, resampled to the network's pixels of {spec.pixel_size:g}"
+    elif image.level and request.config.level == "auto":
         yield f"level {image.level}, whose pixels are of the network's size"
     if said := remark(image, spec.pixel_size):
         yield said

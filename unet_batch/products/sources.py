@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from unet_batch.errors import InputError, MissingError, UnetBatchError
+from unet_batch.formats.image import open_image
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
+from unet_batch.store.level import Ratio, View
 from unet_batch.store.masks import Masks
 from unet_batch.store.origin import image_of, recorded
+from unet_batch.store.resample import resampled
 
 
 def open_classes(path: str | Path, *, finished: bool = True) -> Masks:
@@ -58,11 +61,32 @@ def image_beside(masks: Masks, given: str | Path | None = None) -> Image | None:
 def level_of(masks: Masks) -> int | None:
     """Level of the image whose pixels ``masks`` have; None where objects of older code do not say."""
     of_objects = masks.layout.kind == "instances"
+    level = _image_part(masks).get("level")
+    return level if isinstance(level, int) else (None if of_objects else 0)
+
+
+def resample_of(masks: Masks) -> Ratio | None:
+    """How many pixels of that level make one of ``masks``, along y and x; None where they are its own."""
+    said = _image_part(masks).get("resample")
+    if not isinstance(said, list | tuple) or len(said) != 2:
+        return None
+    y, x = (float(one) for one in said)
+    return (y, x) if 0 < min(y, x) < float("inf") else None
+
+
+def view_of(masks: Masks) -> View:
+    """How the image of ``masks`` is opened; a series and axes are no places."""
+    said = _image_part(masks)
+    axes, series = said.get("stored_axes"), said.get("series")
+    return View(axes if isinstance(axes, str) else None, series if isinstance(series, int) else None)
+
+
+def _image_part(masks: Masks) -> Mapping[str, Any]:
+    of_objects = masks.layout.kind == "instances"
     said: Any = masks.attributes.get("provenance" if of_objects else "plan")
     if not of_objects:
         said = said.get("image") if isinstance(said, Mapping) else None
-    level = said.get("level") if isinstance(said, Mapping) else None
-    return level if isinstance(level, int) else (None if of_objects else 0)
+    return said if isinstance(said, Mapping) else {}
 
 
 def image_unknown(masks: Masks) -> str:
@@ -79,7 +103,11 @@ def open_beside(path: str | Path, masks: Masks) -> Image:
         MissingError, FormatError: no image there.
         InputError: no level fits.
     """
-    image = Image.open(path)
+    image = open_image(path, view_of(masks))
+    if (ratio := resample_of(masks)) is not None:
+        image = resampled(image.at_level(min(level_of(masks) or 0, len(image.levels) - 1)), ratio)
+    if image.shape == masks.layout.shape:
+        return image
     for number, level in enumerate(image.levels):
         if level.shape == masks.layout.shape:
             return image.at_level(number)

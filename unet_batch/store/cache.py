@@ -69,10 +69,25 @@ class ChunkCache:
 class Chunked(Protocol):
     """What reading through a cache needs of an array."""
 
-    path: str
-    shape: tuple[int, ...]
-    chunk: tuple[int, ...]
-    dtype: np.dtype[Any]
+    @property
+    def path(self) -> str:
+        """Tells arrays apart."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all axes."""
+        ...
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        """Extent of what is decoded at once."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+        ...
 
     def read(self, box: Box) -> NDArray[Any]:
         """The pixels of ``box``."""

@@ -23,7 +23,9 @@ from unet_batch.store.georef import GeoReference
 from unet_batch.store.group import read_node
 from unet_batch.store.image_writer import ImageLayout, ImageWriter
 from unet_batch.store.layer import channels_first, with_channels
+from unet_batch.store.level import AS_IS, Level, View, check_axes, without_channels
 from unet_batch.store.nodata import Nodata, parse, with_nan
+from unet_batch.store.pixel_array import PixelArray
 from unet_batch.store.presence import watch
 from unet_batch.store.sampling import means, percentiles
 from unet_batch.tiling.box import Box
@@ -32,15 +34,6 @@ ALIASES = {"band": "c", "channel": "c", "time": "t"}
 _IDENTITY_CHUNKS = 16
 # What of an array's metadata decides its pixels; attributes and names do not.
 _IDENTITY_KEYS = ("shape", "data_type", "dtype", "chunk_grid", "chunks", "fill_value", "codecs", "compressor")
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One level: its path in the store, its shape and its pixel extent over level 0's, both without c."""
-
-    path: str
-    shape: tuple[int, ...]
-    factor: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +47,14 @@ class Image:
     axes: str
     level: int
     levels: tuple[Level, ...]
-    arrays: tuple[Array, ...]
+    arrays: tuple[PixelArray, ...]
     channel_names: tuple[str, ...]
     pixel_size: Mapping[str, float]
     unit: str | None
     nodata: Nodata
     georef: GeoReference | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
+    view: View = AS_IS
 
     @classmethod
     def open(
@@ -82,8 +76,8 @@ class Image:
         else:
             image = _from_ome(cls, path, axes, attributes)
         if watched:
-            watch(image.path, image.arrays, image.axes)
-        return image.at_level(level)
+            watch(image.path, tuple(one for one in image.arrays if isinstance(one, Array)), image.axes)
+        return replace(image, view=View(axes)).at_level(level)
 
     @staticmethod
     def create(path: str | Path, layout: ImageLayout) -> ImageWriter:
@@ -91,7 +85,7 @@ class Image:
         return ImageWriter.create(path, layout)
 
     @property
-    def array(self) -> Array:
+    def array(self) -> PixelArray:
         """The array of this level."""
         return self.arrays[self.level]
 
@@ -182,10 +176,6 @@ class Image:
         pixels, count = self.array.read_cached(wide, cache, inside)
         return self._picked(pixels, channels, first), count
 
-    def has_data(self, box: Box) -> bool:
-        """Whether any shard that touches ``box`` was ever written with more than fill (local stores only)."""
-        return self.array.has_data(with_channels(box, self.axes, 0, self.channels))
-
     def is_written(self, box: Box) -> bool:
         """Whether a shard under ``box`` was ever written with more than fill; True where nobody knows."""
         return self.array.has_data(with_channels(box, self.axes, 0, self.channels))
@@ -248,8 +238,8 @@ def _plain(kind: type[Image], path: Location, axes: str | None, attributes: dict
         raise InputError(
             f"{array.path}: {ndim} axes without names; say which they are, for example --axes cyx"
         )
-    _check_axes(array, known)
-    level = Level("", _without_channels(array.shape, known), (1.0,) * len(known.replace("c", "")))
+    check_axes(array, known)
+    level = Level("", without_channels(array.shape, known), (1.0,) * len(known.replace("c", "")))
     size = dict.fromkeys(known.replace("c", ""), 1.0)
     nodata = with_nan(parse(attributes.get("_FillValue", attributes.get("nodata"))), array.dtype)
     georef = GeoReference.parse(attributes, where=array.path)
@@ -265,12 +255,12 @@ def _from_ome(kind: type[Image], path: Location, axes: str | None, attributes: d
         raise InputError(f"{where}: its metadata says axes {found.axes}, not {axes}; leave the axes out")
     arrays = tuple(open_array(path, dataset.path) for dataset in found.datasets)
     for array in arrays:
-        _check_axes(array, found.axes)
-    sizes = [_without_channels(dataset.scale, found.axes) for dataset in found.datasets]
+        check_axes(array, found.axes)
+    sizes = [without_channels(dataset.scale, found.axes) for dataset in found.datasets]
     levels = tuple(
         Level(
             d.path,
-            _without_channels(a.shape, found.axes),
+            without_channels(a.shape, found.axes),
             tuple(s / t for s, t in zip(size, sizes[0], strict=True)),
         )
         for d, a, size in zip(found.datasets, arrays, sizes, strict=True)
@@ -296,20 +286,9 @@ def _cure(attributes: Mapping[str, Any]) -> str:
     return "give the path of an image or array inside it"
 
 
-def _named_axes(array: Array, attributes: Mapping[str, Any]) -> str | None:
+def _named_axes(array: PixelArray, attributes: Mapping[str, Any]) -> str | None:
     names = array.metadata.get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
     if not isinstance(names, list | tuple):
         return None
     letters = [ALIASES.get(str(name).lower(), str(name).lower()) for name in names]
     return "".join(letters) if all(letter in list("tczyx") for letter in letters) else None
-
-
-def _check_axes(array: Array, axes: str) -> None:
-    if len(axes) != len(array.shape):
-        raise InputError(f"{array.path}: {len(array.shape)} axes, but axes `{axes}` names {len(axes)}")
-    if len(set(axes)) != len(axes) or not {"y", "x"} <= set(axes) <= set("tczyx"):
-        raise InputError(f"{array.path}: axes `{axes}` must be among t, c, z, y, x, each once, with y and x")
-
-
-def _without_channels(values: tuple[Any, ...], axes: str) -> tuple[Any, ...]:
-    return tuple(value for value, axis in zip(values, axes, strict=True) if axis != "c")

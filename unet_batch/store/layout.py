@@ -13,6 +13,11 @@ from unet_batch.errors import InputError
 from unet_batch.store.georef import GRID_MAPPING, GeoReference
 from unet_batch.tiling import BlockGrid, ceil_div, round_up
 
+IMAGE_BLOCK = {2: 4096, 3: 256}
+"""Default block extent of images by the number of spatial axes."""
+IMAGE_CHUNK = {2: 512, 3: 128}
+"""Default inner chunk extent of images."""
+
 _BLOSC_LEVEL = 5
 # A block's part of a level is written in the same pass while it is at least this long: smaller shards
 # would be too many small files.

@@ -10,7 +10,7 @@ from unet_batch.errors import InputError
 from unet_batch.extras import require
 from unet_batch.formats.projection import crs_of, map_unit
 from unet_batch.ingestion.config import IngestConfig
-from unet_batch.ingestion.layout import BLOCK, Blocking
+from unet_batch.ingestion.layout import Blocking
 from unet_batch.ingestion.mosaic.config import MosaicConfig
 from unet_batch.ingestion.mosaic.listing import Listed
 from unet_batch.ingestion.mosaic.plan import MergePart, MosaicPlan
@@ -18,6 +18,7 @@ from unet_batch.ingestion.mosaic.stage import fields_of, has_positions, survey_f
 from unet_batch.ingestion.mosaic.survey import Survey, Watch, find_band, pick_bands, survey
 from unet_batch.ingestion.mosaic.target import place, target_of
 from unet_batch.store.bands import Band
+from unet_batch.store.layout import IMAGE_BLOCK
 
 # Bytes of all channels of a block; wider pixels get smaller blocks.
 BLOCK_BYTES = 128 * 2**20
@@ -137,7 +138,7 @@ def _common(bands: Sequence[Band], config: MosaicConfig) -> dict[str, Any]:
 def _extents(
     shape: tuple[int, ...], ndim: int, dtype: str, channels: int, config: MosaicConfig
 ) -> dict[str, tuple[int, ...]]:
-    side = BLOCK[2]
+    side = IMAGE_BLOCK[2]
     while side > SMALLEST_BLOCK and side**2 * channels * np.dtype(dtype).itemsize > BLOCK_BYTES:
         side //= 2
     block = config.block or side

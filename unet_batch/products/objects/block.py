@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from unet_batch.engine.parts import Parts
 from unet_batch.engine.stopwatch import Stopwatch
+from unet_batch.formats.image import open_image
 from unet_batch.products.objects.fragments import Fragments, Place, crossings, joined, measure
 from unet_batch.products.objects.labelling import Labelled, label
 from unet_batch.products.objects.plan import ObjectsPlan
 from unet_batch.products.objects.unite import encode
 from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
+from unet_batch.store.level import View
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS
 from unet_batch.tiling import Box
@@ -28,6 +30,7 @@ class FindWork:
         masks: path of the masks.
         image: path of the image whose intensities are summed.
         level: its level that has the pixels of the masks.
+        view: how it is opened.
         parts: folder of what is found.
     """
 
@@ -35,6 +38,7 @@ class FindWork:
     masks: str
     image: str | None
     level: int
+    view: View
     parts: str
 
     def __call__(self, number: int) -> Event:
@@ -56,7 +60,7 @@ class FindWork:
     def _light(self, own: Box) -> NDArray[np.generic] | None:
         if self.image is None:
             return None
-        image = _image(self.image, self.plan.image or "", self.level)
+        image = _image(self.image, self.plan.image or "", self.level, self.view)
         return image.read(own).reshape(image.channels, *own.shape[-self.plan.dims :])
 
     def _measured(
@@ -123,6 +127,6 @@ def _objects(path: str, identity: str) -> Masks:
 
 
 @lru_cache(maxsize=2)
-def _image(path: str, identity: str, level: int) -> Image:
+def _image(path: str, identity: str, level: int, view: View) -> Image:
     del identity
-    return Image.open(path, level=level)
+    return open_image(path, view, level)

@@ -26,10 +26,11 @@ from unet_batch.products.objects.table import Columns, TableWriter, about, bands
 from unet_batch.products.objects.unite import unite
 from unet_batch.products.outputs import check_name
 from unet_batch.products.scale import Scale
-from unet_batch.products.sources import level_of, open_beside, open_classes
+from unet_batch.products.sources import level_of, open_beside, open_classes, resample_of, view_of
 from unet_batch.store.image import Image
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
+from unet_batch.store.level import View
 from unet_batch.store.masks import Masks
 from unet_batch.unsynced import Durability
 
@@ -156,8 +157,9 @@ class ObjectsJob:
 
     def passes(self, plan: ObjectsPlan) -> list[BlockPass]:
         """Fragments are found in all blocks; then, where asked for, the numbers of objects are written."""
-        image, level = (None, 0) if self.image is None else (self.image.path, self.image.level)
-        work = FindWork(plan, self.masks.path, image, level, self._found.folder)
+        found = self.image
+        image, level, view = (None, 0, View()) if found is None else (found.path, found.level, found.view)
+        work = FindWork(plan, self.masks.path, image, level, view, self._found.folder)
         lost = partial(self._found.lost, plan.grid)
         find = BlockPass(self.target.folder, plan.grid, lambda _: work, lost=lost)
         if self.store is None:
@@ -217,6 +219,9 @@ class ObjectsJob:
                 "masks": str(Path(self.masks.path).resolve()),
                 "table": str(self.target.out.resolve()),
                 "level": level_of(self.masks),
+                "resample": resample_of(self.masks),
+                "series": view_of(self.masks).series,
+                "stored_axes": view_of(self.masks).axes,
                 "image": None if self.image is None else str(Path(self.image.path).resolve()),
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "host": socket.gethostname(),

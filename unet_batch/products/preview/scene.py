@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError
+from unet_batch.formats.image import open_image
 from unet_batch.products.scale import Scale
 from unet_batch.products.sources import image_beside
 from unet_batch.store.image import Image
@@ -141,7 +142,7 @@ def _open(store: str | Path) -> Masks | Image:
     try:
         masks = Masks.open(store)
     except FormatError:
-        return Image.open(store)
+        return open_image(store)
     return Image.open(store) if masks.layout.kind == "regression" else masks
 
 

@@ -137,7 +137,7 @@ def _may_have_labels(region: Region, piece: Box) -> bool:
     truth, form = region.stores.truth, region.stores.form
     fill = truth.array.fill
     unlabelled = np.isnan(fill) if form.head == "regression" else fill == np.iinfo(truth.dtype).max
-    return not unlabelled or truth.has_data(piece)
+    return not unlabelled or truth.is_written(piece)
 
 
 def _counted(region: Region, piece: Box, extent: tuple[int, ...]) -> NDArray[np.int64]:

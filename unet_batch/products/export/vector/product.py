@@ -27,7 +27,7 @@ from unet_batch.products.export.vector.stitch import stitched
 from unet_batch.products.export.vector.tables import ArrowPieces, GeoPackage, GeoParquet
 from unet_batch.products.export.vector.trace import OTHER, Selection
 from unet_batch.products.export.view import View
-from unet_batch.products.sources import image_beside, level_of
+from unet_batch.products.sources import image_beside, level_of, resample_of
 from unet_batch.store.origin import not_given
 from unet_batch.tiling import BlockGrid
 
@@ -152,9 +152,9 @@ def _slide_pixels(view: View, image: str | None) -> float:
     Raises:
         InputError: a mask of a coarser level without its image.
     """
-    level = level_of(view.masks)
+    level, ratio = level_of(view.masks), resample_of(view.masks)
     if level == 0:
-        return 1.0
+        return 1.0 if ratio is None else ratio[-1]
     found = image_beside(view.masks, image)
     if found is None:
         of = "an unknown level" if level is None else f"level {level}"
