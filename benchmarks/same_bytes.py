@@ -45,6 +45,7 @@ class Side:
     tree: Path
     python: str
     folder: Path
+    new: bool = False
 
     def call(self, *words: str) -> subprocess.Popen[str]:
         """``unet-batch WORDS...``, begun."""
@@ -145,14 +146,15 @@ def last_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[-1]
 
 
-def json_asked(case: Case) -> tuple[str, ...]:
-    """The command; its answer as JSON where it has one."""
-    return case.words if case.words[0] == "model" else (*case.words, "--json")
+def json_asked(case: Case, side: Side) -> tuple[str, ...]:
+    """The command as a side takes it; its answer as JSON where it has one."""
+    words = (*case.words, *(case.named if side.new else ()))
+    return words if words[0] == "model" else (*words, "--json")
 
 
 def run_all(side: Side, chosen: list[Case]) -> dict[str, Answer]:
     """Every case, in order."""
-    return {case.name: side.run(*json_asked(case)) for case in chosen}
+    return {case.name: side.run(*json_asked(case, side)) for case in chosen}
 
 
 def taken_over(case: Case, old: Side, new: Side, whole: Side) -> Found:
@@ -208,7 +210,7 @@ def remove(case: Case, folder: Path) -> None:
 
 def reads(case: Case, was: Answer, side: Side) -> Found:
     """What the new code says of a store that the old code wrote."""
-    now = side.run(*json_asked(case))
+    now = side.run(*json_asked(case, side))
     found = [("answer", how) for how in of_values(was.values, now.values, gains=False)]
     if now.code != was.code:
         found.append(("exit code", f"{was.code} -> {now.code}: {last_line(now.err)}"))
@@ -218,7 +220,7 @@ def reads(case: Case, was: Answer, side: Side) -> Found:
 def measured(args: argparse.Namespace, work: Path) -> list[Found]:
     """All cases."""
     was = Side(args.before.resolve(), args.before_python, work / "was")
-    now = Side(args.after.resolve(), args.after_python, work / "now")
+    now = Side(args.after.resolve(), args.after_python, work / "now", new=True)
     make(was.folder)
     shutil.copytree(was.folder, now.folder)
     given = chosen(args.only)

@@ -45,6 +45,7 @@ class Case:
     Attributes:
         killed: also begun by the old code, killed there, and finished by the new.
         code: the exit code that belongs to it.
+        named: what the new code must be told, as it opens nothing that a store alone names.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Case:
     outputs: tuple[str, ...] = ()
     killed: bool = False
     code: int = 0
+    named: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -234,9 +236,9 @@ def products() -> list[Case]:
             killed=True,
         ),
         case("preview", "preview tiled.zarr out_valid.zarr @seen.png"),
-        case("preview part", f"preview {land} @part.png --box 100:400,200:500"),
+        case("preview part", f"preview map.zarr {land} @part.png --box 100:400,200:500"),
         case("evaluate", "evaluate out_valid.zarr truth.zarr"),
-        case("report", "report out_valid.zarr @report.html"),
+        replace(case("report", "report out_valid.zarr @report.html"), named=("--image", "tiled.zarr")),
     ]
 
 
@@ -248,6 +250,9 @@ def asked() -> list[Case]:
         case("model info", "model info valid.safetensors"),
         case("status", "status out_valid.zarr"),
         case("verify", "verify out_valid.zarr"),
-        case("verify untiled", "verify out_blend.zarr --untiled 2"),
+        replace(
+            case("verify untiled", "verify out_blend.zarr --untiled 2"),
+            named=("--image", "plain.zarr", "--model", "valid.safetensors"),
+        ),
         replace(predicted("valid", "tiled", "valid", *FIXED, *LAYERS), name="predict a finished store"),
     ]

@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def short(value: Any) -> str:
 def told(page: bytes) -> list[str]:
     """What a report says but for times: pictures, counts, the command."""
     text = TIMES.sub("", cleaned(page).decode())
-    return ["".join(match.groups("")) for match in PICTURE.finditer(text)]
+    return [unescape("".join(match.groups(""))) for match in PICTURE.finditer(text)]
 
 
 def of_tables(was: Path, now: Path) -> Iterator[str]:

@@ -17,4 +17,47 @@ EXPLAINED: tuple[tuple[str, str, str, str], ...] = (
         "attributes.unet_batch.provenance.settings.*: only after",
         "a setting that is new, with its default, in the record of what was asked",
     ),
+    (
+        "*",
+        "*/runs.jsonl",
+        "*remarks: only after",
+        "a run keeps what was done otherwise than planned, such as smaller tiles where memory ended",
+    ),
+    (
+        "*",
+        "answer",
+        "notes: *",
+        "of a file with several images the others are named in a note",
+    ),
+    (
+        "ingest map",
+        "answer",
+        "nodata: 0 -> ?0?",
+        "a file may have several values without data, so they are a list",
+    ),
+    (
+        "ingest array",
+        "*",
+        "*",
+        "NaN is no data in images of floats, and their fill value: pixels are the same, not what pads the "
+        "last chunks, nor fill_value and what is said of it",
+    ),
+    (
+        "predict two networks, turned",
+        "*",
+        "*plan*",
+        "NaN is no data in images of floats, so the image's identity and the plan with it are others",
+    ),
+    (
+        "objects*",
+        "objects.zarr/zarr.json",
+        "attributes.unet_batch.provenance.level: only after",
+        "objects keep the level of the image whose pixels their masks have",
+    ),
+    (
+        "annotations",
+        "*/zarr.json",
+        "attributes.unet_batch.annotations.*: only *",
+        "who paints the blocks is no part of what labels say of themselves; new settings are",
+    ),
 )

@@ -33,5 +33,5 @@ def machine(tmp_path, monkeypatch):
 def start_anew():
     """As in a new process: no context, and no network that lies on a device of before."""
     networks._ready.clear()
-    block._tools.clear()
+    block._tools_of.kept.clear()
     simulated.forget()

@@ -9,9 +9,11 @@ import torch
 import yaml
 from torch import nn
 
+from unet_batch.engine.progress import Hooks, Progress
 from unet_batch.models.build import build
 from unet_batch.models.checkpoint import save_checkpoint
 from unet_batch.models.spec import ModelSpec
+from unet_batch.schedule.events import Event
 from unet_batch.store.arrays import create_array
 from unet_batch.store.layout import ArrayLayout
 from unet_batch.tiling import Box
@@ -98,3 +100,14 @@ def shard_hashes(store: Path) -> dict[str, str]:
     """Content of every shard file, by its path in the store."""
     files = sorted(file for file in store.rglob("c/**/*") if file.is_file() and "ledger" not in file.parts)
     return {str(f.relative_to(store)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def stopper(after: int) -> tuple[Hooks, list[int]]:
+    """Hooks that ask to stop once ``after`` blocks are settled, and the numbers of those that were."""
+    seen: list[int] = []
+
+    def observe(event: Event | None, _: Progress) -> None:
+        if event is not None:
+            seen.append(event.number)
+
+    return Hooks(observe, lambda: len(seen) >= after), seen

@@ -4,10 +4,10 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from unet_batch.errors import ConfigError, MissingError, text_of
@@ -17,6 +17,25 @@ ConfigT = TypeVar("ConfigT", bound="Config")
 # Far more than any settings have; what goes beyond was not written by a person for this program.
 _LARGEST_FILE = 4 << 20  # bytes
 _MOST_VALUES, _DEEPEST, _LONGEST_INTEGER = 1_000_000, 50, 1024
+
+
+def matching(pattern: str, choices: str) -> AfterValidator:
+    """What a setting's text must match as a whole; ``choices`` say it to a person."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is not known; use {choices}")
+        return text
+
+    return AfterValidator(check)
+
+
+Compression = Annotated[
+    str,
+    matching(r"zstd(:([1-9]|1\d|2[0-2]))?|blosc-lz4|none", "zstd, zstd:1 to zstd:22, blosc-lz4 or none"),
+]
+"""How chunks of a store are compressed."""
+DeviceName = Annotated[str, matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")]
 
 
 class _InOneLine(type(BaseModel)):  # type: ignore[misc]  # pydantic's metaclass has no public name
@@ -99,10 +118,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as text ({error}); give a YAML file") from None
     if len(content) > _LARGEST_FILE:
         raise ConfigError(f"{path}: larger than {_LARGEST_FILE >> 20} MiB; give a YAML file with settings")
-    try:
-        values = _parsed(text)
-    except ValueError as error:
-        raise ConfigError(f"{path}: not YAML ({error}); mend the file") from None
+    values = _parsed(text, f"{path}: not YAML", "; mend the file")
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -110,15 +126,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _parsed(text: str) -> Any:
-    """What YAML ``text`` says; a ValueError of one line where it is none or larger than settings are."""
+def _parsed(text: str, complaint: str, cure: str = "") -> Any:
+    """What YAML ``text`` says; a ConfigError of one line where it is none or larger than settings are."""
     try:
         values = yaml.safe_load(text)
+        _check_size(values)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ConfigError(f"{complaint} (nested too deep){cure}") from None
     except Exception as error:  # noqa: BLE001 - PyYAML lets errors of dates, numbers and keys out as they come
-        raise ValueError(text_of(error, 200)) from None
-    _check_size(values)
+        raise ConfigError(f"{complaint} ({text_of(error, 200)}){cure}") from None
     return values
 
 
@@ -143,10 +159,7 @@ def _set(values: dict[str, Any], item: str) -> None:
     key, sign, text = item.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"--set {item}: write key=value")
-    try:
-        value = _parsed(text)
-    except ValueError as error:
-        raise ConfigError(f"--set {item:.200}: the value is not YAML ({error})") from None
+    value = _parsed(text, f"--set {item:.200}: the value is not YAML")
     *parents, leaf = key.strip().split(".")
     for parent in parents:
         child = values.setdefault(parent, {})

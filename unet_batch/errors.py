@@ -24,6 +24,8 @@ of theirs.
 
 import errno
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class UnetBatchError(Exception):
@@ -100,6 +102,20 @@ def one_line(error: BaseException, limit: int = 200) -> str:
     """The kind of an error and its text, in one line of at most about ``limit`` characters."""
     text = text_of(error, limit)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def raised_as(kind: type[UnetBatchError], tell: Callable[[Exception], str]) -> Iterator[None]:
+    """Whatever goes wrong inside is an error of ``kind`` that says ``tell(error)``.
+
+    Errors of this package, and a lack of memory, pass as they are.
+    """
+    try:
+        yield
+    except (UnetBatchError, MemoryError):
+        raise
+    except Exception as error:
+        raise kind(tell(error)) from error
 
 
 _WRITE_FAULTS = {

@@ -72,16 +72,8 @@ def report(result: TrainResult) -> None:
 
 
 def _tell(progress: Progress) -> None:
-    if progress.message:
-        print(progress.message, flush=True)
-    elif progress.scores or progress.step % 50 == 0:
-        shown = {name: round(value, 4) for name, value in progress.scores.items() if name in REPORTED}
-        minutes = (progress.seconds_left or 0) / 60
-        print(
-            f"step {progress.step} of {progress.steps}: loss {progress.loss:.4f}, "
-            f"{progress.images_per_second:.1f} images/s, {minutes:.0f} min left {shown or ''}",
-            flush=True,
-        )
+    if progress.message or progress.scores or progress.step % 50 == 0:
+        print(progress, flush=True)
 
 
 if __name__ == "__main__":

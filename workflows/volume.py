@@ -102,15 +102,8 @@ def report(result: TrainResult) -> None:
 
 
 def _tell(progress: Progress) -> None:
-    if progress.message:
-        print(progress.message, flush=True)
-    elif progress.step % 20 == 0:
-        minutes = (progress.seconds_left or 0) / 60
-        print(
-            f"step {progress.step} of {progress.steps}: loss {progress.loss:.4f}, "
-            f"{progress.images_per_second:.2f} images/s, {minutes:.0f} min left",
-            flush=True,
-        )
+    if progress.message or progress.scores or progress.step % 20 == 0:
+        print(progress, flush=True)
 
 
 if __name__ == "__main__":

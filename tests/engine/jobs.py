@@ -18,7 +18,6 @@ from unet_batch.engine.progress import Hooks
 from unet_batch.engine.worker_pool import Workers
 from unet_batch.schedule.events import Event
 from unet_batch.tiling import BlockGrid
-from unet_batch.unsynced import Durability
 
 
 class SquaresPlan(Config):
@@ -64,7 +63,7 @@ class SquaresJob:
     failing: frozenset[int] = frozenset()
     twice: bool = False
     retry_failed: bool = False
-    durability: Durability = "fsync"
+    config: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     @property
     def target(self) -> PartialFolder:

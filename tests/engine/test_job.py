@@ -296,7 +296,7 @@ def test_a_block_is_on_the_disk_before_it_counts_and_the_journal_after_it(job, m
         assert str(job.target.folder / "ledger/journal.jsonl") in before[folder:]
     synced.clear()
     job.out.unlink()
-    job.durability = "none"
+    job.config = ExecutionConfig(durability="none")
     run_job(job)
     assert not any("/found" in path or path.endswith("/journal.jsonl") for path in synced)
 

@@ -9,6 +9,7 @@ import torch
 from tests.worlds import noise, shard_hashes, write_image, write_network
 from unet_batch.cluster.config import ClusterConfig
 from unet_batch.cluster.local import connect
+from unet_batch.engine.latest import Latest
 from unet_batch.models import heads, normalise
 from unet_batch.prediction import block
 from unet_batch.prediction.config import PredictConfig
@@ -120,11 +121,11 @@ def test_equal_bytes_of_network_calls_at_once(tmp_path, monkeypatch, keys, setti
     given = {"block": 64, "tile": 64, "precision": "fp32", "backend": "openvino", "device": "cpu", **settings}
     config = PredictConfig(workers=0, **given)
     predict(image, tmp_path / "serial.zarr", network, config)
-    monkeypatch.setattr(block, "_tools", {})
+    monkeypatch.setattr(block, "_tools_of", Latest(block._Tools))
     with connect(ClusterConfig(processes=False, concurrency=3)) as client:
         there = {"scheduler": client.scheduler_info()["address"], "threads": 2, "packet_seconds": 0.1}
         predict(image, tmp_path / "dask.zarr", network, config.model_copy(update=there))
-        (tools,) = block._tools.values()
+        (tools,) = block._tools_of.kept.values()
     one = keys.get("norm") == "instance" or len(os.sched_getaffinity(0)) == 1
     assert tools.pipeline.predictor.calls == (1 if one else 2)
     assert shard_hashes(tmp_path / "dask.zarr") == shard_hashes(tmp_path / "serial.zarr")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.kept import keep
-from tests.worlds import noise, shard_hashes, write_image, write_network
+from tests.worlds import noise, shard_hashes, stopper, write_image, write_network
 from unet_batch.engine.progress import Hooks
 from unet_batch.errors import OutputError, PlanMismatchError, StoreBusyError
 from unet_batch.prediction.config import PredictConfig
@@ -34,18 +34,6 @@ def world(tmp_path_factory):
     image = write_image(folder / "image.zarr", noise((1, 400, 520)), "cyx")
     predict(image, folder / "whole.zarr", network, CONFIG)
     return folder, image, network, shard_hashes(folder / "whole.zarr")
-
-
-def stopper(after):
-    """Hooks that ask to stop after some blocks, and the events seen."""
-    seen = []
-
-    def observe(event, progress):
-        del progress
-        if event is not None:
-            seen.append(event.number)
-
-    return Hooks(observe, lambda: len(seen) >= after), seen
 
 
 def test_a_stopped_run_goes_on_where_it_was(world, tmp_path):

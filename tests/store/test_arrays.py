@@ -3,7 +3,6 @@
 import errno
 import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,18 +17,14 @@ from unet_batch.store import pipeline
 from unet_batch.store.arrays import Array, create_array, open_array
 from unet_batch.store.layout import ArrayLayout
 from unet_batch.store.shard_file import SCRATCH
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box
 
 COMPRESSIONS = ["zstd", "zstd:9", "blosc-lz4", "none"]
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def shards(array: Array) -> list[Box]:
-    starts = product(*(range(0, n, s) for n, s in zip(array.shape, array.shard, strict=True)))
-    return [
-        Box(start, tuple(min(a + s, n) for a, s, n in zip(start, array.shard, array.shape, strict=True)))
-        for start in starts
-    ]
+    return [block.box for block in BlockGrid(array.shape, array.shard)]
 
 
 def write(array: Array, pixels: np.ndarray) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import shutil
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.store.pyramid import halve_mean
-from unet_batch.tiling.box import Box
+from unet_batch.tiling import BlockGrid, Box
 
 REAL = (
     Path(os.environ.get("UNET_BATCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "h_ome_zarr"
@@ -29,11 +28,7 @@ quick = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCh
 
 
 def blocks(layout: PyramidLayout) -> list[Box]:
-    starts = product(*(range(0, n, b) for n, b in zip(layout.shape, layout.block, strict=True)))
-    return [
-        Box(start, tuple(min(a + b, n) for a, b, n in zip(start, layout.block, layout.shape, strict=True)))
-        for start in starts
-    ]
+    return [block.box for block in BlockGrid(layout.shape, layout.block)]
 
 
 def pixels_of(layout: PyramidLayout, seed: int = 0) -> np.ndarray:

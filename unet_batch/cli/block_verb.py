@@ -91,14 +91,14 @@ _RETRY = click.option("--retry-failed", is_flag=True, help="Try blocks again tha
 
 
 def block_verb(
-    verb: str, schema: str = "", *, without: tuple[str, ...] = (), retry: bool = False
+    verb: str, schema: str = "", *, overwrites: bool = True, retry: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options of a verb that works by blocks; the command gets them as one argument, ``blocks``.
 
     Args:
         verb: its name in counts of blocks.
         schema: its settings by the name that ``unet-batch schema`` takes; default: the verb's.
-        without: ``scheduler`` or ``overwrite`` where its settings have no such key.
+        overwrites: whether it makes an output that may be there.
         retry: whether it has ``--retry-failed``.
     """
 
@@ -109,9 +109,7 @@ def block_verb(
             return function(**given, blocks=blocks)
 
         wraps = [options.settings(schema or verb)]
-        wraps += [] if "scheduler" in without else [_SCHEDULER]
-        wraps += [_WORKERS]
-        wraps += [] if "overwrite" in without else [_OVERWRITE]
+        wraps += [_SCHEDULER, _WORKERS, *([_OVERWRITE] if overwrites else [])]
         wraps += [_RETRY] if retry else []
         for one in reversed([*wraps, options.quiet, options.json_lines, options.as_json]):
             call = one(call)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("image")
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@block_verb("annotations", without=("scheduler",))
+@block_verb("annotations")
 def command(image: str, annotations: Path, out: Path, blocks: BlockCall) -> int:
     """Paint ANNOTATIONS as labels OUT on the grid of IMAGE.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @options.series
 @click.option("--channels", "names", metavar="NAMES", help="Names of the channels, e.g. T1,T2,FLAIR.")
 @click.option("--like", metavar="VOLUME", help="Sample volumes on the grid of this one.")
-@block_verb("ingest", without=("scheduler",))
+@block_verb("ingest")
 def command(source: tuple[str, ...], out: Path, names: str | None, blocks: BlockCall, **given: object) -> int:
     """Read SOURCE (`unet-batch formats` lists what is read) and write the OME-Zarr image OUT.
 

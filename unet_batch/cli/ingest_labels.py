@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--map", "mapping", multiple=True, metavar="VALUE=CLASS", help="Class of a value; null: none.")
 @click.option("--colours", type=click.Path(path_type=Path), help="CSV or YAML: the colour of each class.")
 @options.stored_axes
-@block_verb("labels", without=("scheduler",))
+@block_verb("labels")
 def command(
     source: Path,
     out: Path,

@@ -1,13 +1,13 @@
 """``unet-batch``: the verbs by name, and what a person sees of an error. Imports a verb when it is called."""
 
 import errno
-import importlib
 import sys
 from pathlib import Path
 
 import click
 
 from unet_batch.cli.exit_codes import ExitCode, of_error
+from unet_batch.cli.lazy_group import LazyGroup
 from unet_batch.cli.streams import guarded
 from unet_batch.errors import UnetBatchError, write_fault
 from unet_batch.extras import missing
@@ -46,29 +46,10 @@ EXTRAS |= {"openslide": "slides", "SimpleITK": "volumes", "h5py": "volumes"}
 EXTRAS |= dict.fromkeys(("liffile", "mrcfile", "nd2", "pylibCZIrw", "rsciio"), "microscopes")
 
 
-class _Verbs(click.Group):
-    """Commands that are imported when they are called; their help lines are known without it."""
+class _Verbs(LazyGroup):
+    """All verbs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All verbs."""
-        del ctx
-        return sorted(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb's command, from the module of its name."""
-        del ctx
-        if cmd_name not in VERBS:
-            return None
-        command: click.Command = importlib.import_module(
-            f"unet_batch.cli.{cmd_name.replace('-', '_')}"
-        ).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in ``--help``, without importing any verb."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+    told = dict(sorted(VERBS.items()))  # noqa: RUF012 - a ClassVar of the base
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -64,6 +64,16 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(plain, indent=2, default=str))
 
 
+def show(value: Any, text: str, *, as_json: bool) -> None:
+    """Print a dataclass as JSON where asked for, else ``text``; what it remarks goes to stderr."""
+    if value.remark:
+        click.echo(value.remark, err=True)
+    if as_json:
+        echo_json(value)
+    else:
+        click.echo(text)
+
+
 def count_of(number: float) -> str:
     """A number with a unit prefix: 3.1 M."""
     for prefix in ("", "k", "M", "G", "T"):

@@ -46,9 +46,5 @@ def command(
     from unet_batch.products.preview.run import preview  # noqa: PLC0415
 
     done = preview(stores, out, load(PreviewConfig, config_file, overrides), level=level, box=box)
-    if done.remark:
-        click.echo(done.remark, err=True)
-    if as_json:
-        options.echo_json(done)
-    else:
-        click.echo(f"{done.path}: {done.width} x {done.height}, one pixel for {done.pixels:.3g} of the masks")
+    text = f"{done.path}: {done.width} x {done.height}, one pixel for {done.pixels:.3g} of the masks"
+    options.show(done, text, as_json=as_json)

@@ -29,9 +29,4 @@ def command(
     from unet_batch.products.report.run import report  # noqa: PLC0415
 
     done = report(masks, page, load(ReportConfig, config_file, overrides), image=image)
-    if done.remark:
-        click.echo(done.remark, err=True)
-    if as_json:
-        options.echo_json(done)
-    else:
-        click.echo(f"{done.path}: {done.bytes / 2**20:.2g} MiB, {done.state}")
+    options.show(done, f"{done.path}: {done.bytes / 2**20:.2g} MiB, {done.state}", as_json=as_json)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--image", type=click.Path(path_type=Path), help="Image of OUT; default: IMAGE of IMAGE/labels/OUT."
 )
 @click.option("--model", "models", multiple=True, help="Checkpoint of OUT; several as they were averaged.")
-@block_verb("verify", "predict", without=("overwrite",))
+@block_verb("verify", "predict", overwrites=False)
 def command(
     out: Path, repair: bool, untiled: int, image: Path | None, models: tuple[str, ...], blocks: BlockCall
 ) -> int:

@@ -2,11 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from unet_batch.cluster.config import Concurrency
 from unet_batch.config import Config
 from unet_batch.unsynced import Durability
+
+
+def _automatic(value: object) -> object:
+    return "auto" if value is None else value
 
 
 class ExecutionConfig(Config):
@@ -28,7 +32,7 @@ class ExecutionConfig(Config):
             no block that the ledger calls done. ``none`` leaves that to the operating system.
     """
 
-    workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], BeforeValidator(_automatic)] = "auto"
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     concurrency: Concurrency = "auto"
     scheduler: str | None = None

@@ -1,31 +1,41 @@
 """BlockJob: resumable work by blocks. A verb describes it, ``run_job`` runs it; every verb works this way.
 
-A job in full, with the smallest description that the engine takes::
+A job in full, with the smallest description that the engine takes: it doubles ten numbers, four at a time.
 
-    class Doubling:
-        target = PartialFolder(Path("doubled.npy"), suffix=".npy")
-        retry_failed, durability = True, "fsync"
-
-        def plan(self, stored, ask):
-            return DoublingPlan(source="numbers.npy", blocks=(10,))
-
-        def create(self, plan):
-            pass                                # ``finish`` makes the content
-
-        def workers(self, pixels):
-            return numpy_workers(ExecutionConfig(), pixels)
-
-        def passes(self, plan):
-            return [BlockPass(self.target.folder, plan.grid, lambda _blocks: DoublingWork(plan))]
-
-        def finish(self, plan, reporter):       # no block is open
-            write(self.target.content)
-            return {}
-
-        def result(self, facts):                # None: stopped early, or blocks are left
-            return facts is not None
-
-    done = run_job(Doubling())
+>>> import pathlib, numpy as np
+>>> from unet_batch.engine.parts import Parts
+>>> from unet_batch.engine.partial_folder import PartialFolder
+>>> from unet_batch.engine.worker_pool import numpy_workers
+>>> from unet_batch.schedule.events import Event
+>>> from unet_batch.tiling import BlockGrid
+>>> class DoublingPlan(Config):
+...     numbers: int = 10
+>>> class Doubling:
+...     target = PartialFolder(pathlib.Path("doubled.npy"), suffix=".npy")
+...     config, retry_failed = ExecutionConfig(workers=0), True
+...     found = Parts("doubled.npy.partial/found")
+...     def plan(self, stored, ask):
+...         return DoublingPlan()
+...     def create(self, plan):
+...         pass                                    # ``finish`` makes the content
+...     def workers(self, pixels):
+...         return numpy_workers(self.config, pixels)
+...     def passes(self, plan):
+...         return [BlockPass(self.target.folder, BlockGrid((plan.numbers,), (4,)), lambda _: self.work)]
+...     def work(self, number):                     # on a worker
+...         own = np.arange(10)[4 * number : 4 * number + 4]
+...         self.found.write(number, {"doubled": 2 * own})
+...         return Event(number, "done")
+...     def finish(self, plan, reporter):           # no block is open
+...         parts = [self.found.read(number)["doubled"] for number in range(3)]
+...         np.save(self.target.content, np.concatenate(parts))
+...         return {}
+...     def result(self, facts):                    # None: stopped early, or blocks are left
+...         return facts is not None
+>>> run_job(Doubling())
+True
+>>> np.load("doubled.npy").tolist()
+[0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
 
 The engine owns the lock, the comparison of plans, ledger and history, workers and the ladder of tries, stops,
 progress, finishing, publishing, and what killed runs leave. A job is daisy's Task
@@ -41,6 +51,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from unet_batch import unsynced
 from unet_batch.config import Config
+from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.passes import BlockPass, PassRun, open_blocks
 from unet_batch.engine.plans import as_json, differences, refuse_other
 from unet_batch.engine.progress import Hooks, Reporter
@@ -51,7 +62,6 @@ from unet_batch.errors import DamageError, FormatError, InputError, OutputError,
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.lock import OutputLock
-from unet_batch.unsynced import Durability
 
 AnswerT = TypeVar("AnswerT")
 PlanT = TypeVar("PlanT", bound=Config)
@@ -71,7 +81,7 @@ class BlockJob(Protocol[PlanT, ResultT_co]):
 
     Attributes:
         retry_failed: try blocks again that an earlier run set aside.
-        durability: ``fsync`` for blocks that outlive a loss of power once they count.
+        config: who does the blocks.
     """
 
     @property
@@ -83,8 +93,8 @@ class BlockJob(Protocol[PlanT, ResultT_co]):
         """Whether blocks are tried again that an earlier run set aside."""
 
     @property
-    def durability(self) -> Durability:
-        """Whether a block is on the disk before it counts."""
+    def config(self) -> ExecutionConfig:
+        """Who does the blocks, and whether one is on the disk before it counts."""
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> PlanT:
         """What is computed; where it runs is not in it.
@@ -123,7 +133,7 @@ def run_job(job: BlockJob[PlanT, ResultT], hooks: Hooks = Hooks()) -> ResultT:
     """
     target = job.target
     target.check()
-    with lock_of(target) as lock, unsynced.collected(job.durability):
+    with lock_of(target) as lock, unsynced.collected(job.config.durability):
         facts = _JobRun(job, hooks, lock).run()
     return job.result(facts)
 
@@ -218,7 +228,7 @@ class _JobRun(Generic[PlanT, ResultT]):
             pixels = min(prod(one.blocks.shape), int(todo.size) * prod(one.blocks.block))
             pool = self._workers(pixels, closing)
             work = one.work(-(-int(todo.size) // pool.count()))
-            PassRun(one, ledger, self.reporter, self.job.durability).run(pool.execute, work, todo)
+            PassRun(one, ledger, self.reporter, self.job.config.durability).run(pool.execute, work, todo)
         counts = ledger.totals().blocks
         if counts[Status.FAILED] and not self.target.keeps_failed:
             raise DamageError(

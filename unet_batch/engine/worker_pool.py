@@ -59,7 +59,7 @@ class Workers:
     @contextmanager
     def open(self, stop: Stop) -> Iterator[WorkerPool]:
         """The workers, until the block ends."""
-        if self.threads_here:
+        if self.threads_here and self.config.scheduler is None:
             yield WorkerPool(
                 lambda question: question(), partial(serial.run_threads, threads=self.threads_here)
             )

@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError, one_line
+from unet_batch.errors import FormatError, InputError, MissingError, one_line, raised_as
 from unet_batch.formats.projection import crs_of, crs_text, map_unit, rasterio_for
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
@@ -108,19 +108,14 @@ def open_raster(path: str, level: int = 0) -> "DatasetReader":
         return rasterio.open(path, overview_level=level - 1)
 
 
-@contextmanager
-def raster_errors(path: str) -> Iterator[None]:
+def raster_errors(path: str) -> AbstractContextManager[None]:
     """Whatever rasterio or GDAL raises becomes a FormatError of one line."""
-    try:
-        yield
-    except (UnetBatchError, MemoryError):
-        raise
-    except Exception as error:
-        cause = error.__cause__ or error  # rasterio wraps what GDAL says
-        reason = one_line(cause)
-        raise FormatError(
-            f"{path}: cannot be read ({reason}); it is damaged, or of a format unknown to GDAL"
-        ) from error
+
+    def tell(error: Exception) -> str:
+        reason = one_line(error.__cause__ or error)  # rasterio wraps what GDAL says
+        return f"{path}: cannot be read ({reason}); it is damaged, or of a format unknown to GDAL"
+
+    return raised_as(FormatError, tell)
 
 
 def facts_of(path: str, dataset: "DatasetReader") -> RasterFacts:

@@ -2,12 +2,16 @@
 
 A format module gives a StoredArray (pixels in the file's own axis order) and its Facts; ArrangedReader
 turns both into canonical order: channels first, then t z y x.
+
+>>> from unet_batch.formats.opening import open_reader
+>>> with open_reader("image.tif", ReadConfig()) as reader:
+...     reader.axes, reader.shape, reader.channels, reader.read(Box((0, 0), (64, 32))).shape
+('cyx', (150, 201), 3, (3, 64, 32))
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -119,9 +123,7 @@ class Reader(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *raised: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +218,7 @@ class ArrangedReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def _stored_box(self, box: Box) -> tuple[Box, list[int] | None]:

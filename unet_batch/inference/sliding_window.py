@@ -3,9 +3,15 @@
 Prediction, validation in training and ``verify --untiled`` all compute regions here: margins are cropped,
 flips and turns averaged and tiles put onto a canvas in this one place.
 
-    window = SlidingWindow([network], spec, grid, batch=4, tta=False, device="cpu")
-    hull = image.read(grid.read_box(region))                # (C, *hull) with the margins of all tiles
-    probabilities = window.probabilities(window.to_device(hull), region)            # (K, *region)
+>>> spec = ModelSpec(in_channels=1, classes=("dark", "bright"))
+>>> def network(tiles):                                     # (N, C, *input) to (N, K, *input) logits
+...     return torch.cat([100 - tiles.float(), tiles.float() - 100], dim=1)
+>>> grid = TileGrid((50, 70), tile=(32, 32), step=(32, 32), before=(8, 8), after=(8, 8), multiple=(1, 1))
+>>> window = SlidingWindow([network], spec, grid, batch=4, tta=False, device="cpu")
+>>> region = Box((0, 0), (32, 64))
+>>> hull = np.full((1, *grid.read_box(region).shape), 120, np.uint8)    # with the margins of all tiles
+>>> window.probabilities(window.to_device(hull), region)[:, 0, 0].round().tolist()  # (K, *region)
+[0.0, 1.0]
 
 Shapes: N tiles of a call, C channels, K classes, S spatial axes of a region, T of a tile.
 """

@@ -1,25 +1,27 @@
 """What `unet-batch ingest` may be told. Knows no file format."""
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
+from unet_batch.config import Compression
+from unet_batch.engine.config import ExecutionConfig
 from unet_batch.formats.config import ReadConfig
-from unet_batch.unsynced import Durability
 
 Extent = PositiveInt | tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt]
 """One number for all spatial axes, or one per axis."""
 
 
-class IngestConfig(ReadConfig):
+class IngestConfig(ReadConfig, ExecutionConfig):
     """How a foreign file is read and how its Image is laid out.
 
-    ``None`` means: what the file says, or the store's own default.
+    ``None`` means: what the file says, or the store's own default. Without a ``scheduler`` the ``workers``
+    are threads of this process, which share what they decode: one per usable core, at most 8.
     """
 
     block: Extent | None = None
     """Shard extent in pixels; z y x, or y x: then z is a stack of planes, never halved."""
     chunk: Extent | None = None
     """Inner chunk extent in pixels, given like ``block``."""
-    compression: str = "zstd"
+    compression: Compression = "zstd"
     """zstd, zstd:LEVEL, blosc-lz4 or none; always with a checksum."""
     pixel_size: dict[str, PositiveFloat] | PositiveFloat | None = None
     """Pixel extent in ``unit``: one number for all spatial axes or {axis: extent}."""
@@ -29,12 +31,6 @@ class IngestConfig(ReadConfig):
     """Names of the channels that are kept, in their order; overrides what the file says."""
     levels: PositiveInt | None = None
     """Levels of the pyramid, full resolution included."""
-    workers: NonNegativeInt | None = None
-    """Threads that decode and write; 0: the plain loop; None: one per usable core, at most 8."""
-    overwrite: bool = False
-    """Whether a Zarr store that lies at the output may be replaced."""
-    durability: Durability = "fsync"
-    """fsync: a block counts once it is on the disk; none leaves that to the operating system."""
 
     @property
     def rows(self) -> int:

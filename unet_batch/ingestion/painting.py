@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_batch.config import Config
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import Ask
 from unet_batch.engine.passes import BlockPass
@@ -23,7 +22,6 @@ from unet_batch.store.ledger import Ledger
 from unet_batch.store.masks import Masks
 from unet_batch.store.masks_layout import LABELS, MasksLayout
 from unet_batch.tiling import BlockGrid, Box
-from unet_batch.unsynced import Durability
 
 
 class Labelling(Protocol):
@@ -56,20 +54,16 @@ class PaintJob:
         target: where they go.
         labelling: what paints them.
         config: the settings.
-        workers_wanted: threads; None: as many as suit the machine.
         attributes: what the store keeps of where they come from.
         image: identity of the image whose grid they have, where there is one.
-        durability: whether a block is on the disk before it counts.
     """
 
     source: Path
     target: StoreFolder
     labelling: Labelling
-    config: Config
-    workers_wanted: int | None
+    config: ExecutionConfig
     attributes: Mapping[str, Any]
     image: str | None = None
-    durability: Durability = "fsync"
     retry_failed: bool = True
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> IngestPlan:
@@ -86,7 +80,7 @@ class PaintJob:
     def workers(self, pixels: int) -> Workers:
         """Threads of this process, which share what paints."""
         del pixels
-        return Workers(ExecutionConfig(), threads_here=threads(self.workers_wanted))
+        return threads(self.config)
 
     def passes(self, plan: IngestPlan) -> list[BlockPass]:
         """One pass, whose ledger counts the pixels of each class, then those without."""
@@ -120,7 +114,7 @@ class PaintJob:
 
 @dataclass(frozen=True, slots=True)
 class PaintWork:
-    """Paints a block; for threads of one process."""
+    """Paints a block."""
 
     labelling: Labelling
     masks: Masks

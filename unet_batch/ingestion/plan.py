@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unet_batch.config import Config
+from unet_batch.engine.config import ExecutionConfig
+from unet_batch.engine.worker_pool import Workers
 from unet_batch.formats.opening import file_of
 from unet_batch.formats.raster import is_remote
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.masks_layout import MasksLayout
 
-_ELSEWHERE = {"workers", "overwrite", "cache_mb", "durability"}  # none of it changes what is written
+_ELSEWHERE = {*ExecutionConfig.model_fields, "cache_mb"}  # none of it changes what is written
 _MOST_WORKERS = 8
 
 
@@ -65,6 +67,7 @@ def make_plan(
     )
 
 
-def threads(wanted: int | None) -> int:
-    """How many threads a setting means: None is one per usable core, at most 8."""
-    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS) if wanted is None else wanted
+def threads(config: ExecutionConfig) -> Workers:
+    """Threads of this process, for work that shares what it has read; a named scheduler's workers instead."""
+    here = min(len(os.sched_getaffinity(0)), _MOST_WORKERS) if config.workers == "auto" else config.workers
+    return Workers(config, threads_here=here)

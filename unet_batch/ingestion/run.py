@@ -1,9 +1,14 @@
-"""`ingest`: a foreign file becomes an Image, streamed block by block, whole or not at all."""
+"""`ingest`: a foreign file becomes an Image, streamed block by block, whole or not at all.
+
+>>> found = ingest("image.tif", "new.zarr", IngestConfig(block=64, chunk=32))
+>>> found.kind, found.axes, found.shape, found.blocks
+('TIFF', 'cyx', (150, 201), 12)
+"""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.calls import checked
-from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import Ask, run_job
 from unet_batch.engine.passes import BlockPass
 from unet_batch.engine.progress import Hooks, Reporter
@@ -35,7 +39,6 @@ from unet_batch.store.layout import PyramidLayout
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.nodata import Nodata
 from unet_batch.tiling import BlockGrid, Box
-from unet_batch.unsynced import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,6 @@ class IngestJob:
     config: IngestConfig
     retry_failed: bool = True
 
-    @property
-    def durability(self) -> Durability:
-        """The caller's setting."""
-        return self.config.durability
-
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> IngestPlan:
         """The file's identity, the settings, and the layout that follows from both."""
         del stored, ask
@@ -141,13 +139,13 @@ class IngestJob:
     def workers(self, pixels: int) -> Workers:
         """Threads of this process, which share the strips and tiles that were decoded."""
         del pixels
-        return Workers(ExecutionConfig(), threads_here=threads(self.config.workers))
+        return threads(self.config)
 
     def passes(self, plan: IngestPlan) -> list[BlockPass]:
         """One pass, row by row, so that strips shared by a row are at hand."""
         del plan
         output = _Output.open(self.target.content, self.layout)
-        work = CopyWork(self.sources[0], self.reader, self.blocking.blocks, output)
+        work = CopyWork(self.sources, self.config, self.reader, self.blocking.blocks, output)
         return [
             BlockPass(
                 self.target.folder,
@@ -189,22 +187,38 @@ class IngestJob:
 
 @dataclass(frozen=True, slots=True)
 class CopyWork:
-    """Copies a block from the reader to the output; for threads of one process."""
+    """Copies a block to the output. Threads share the reader; other processes open their own."""
 
-    src: str
+    sources: tuple[str, ...]
+    config: IngestConfig
     reader: Reader
     blocks: BlockGrid
     output: "_Output"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.sources, self.config, self.blocks, self.output)
+
     def __call__(self, number: int) -> Event:
         """Copy block ``number``."""
         stopwatch, box = Stopwatch(), self.blocks.box(number)
-        with stopwatch("read"), foreign(self.src):
+        with stopwatch("read"), foreign(self.sources[0]):
             data = self.reader.read(box)
             valid = self.reader.valid(box) if self.reader.valid is not None else None
         with stopwatch("write"):
             checksum = self.output.write(box, data, valid)
         return Event(number, "done", checksum=checksum, counts=(box.size,), stages=stopwatch.seconds)
+
+
+def _reopened(
+    sources: tuple[str, ...], config: IngestConfig, blocks: BlockGrid, output: "_Output"
+) -> CopyWork:
+    return CopyWork(sources, config, _reader(sources, config.model_dump_json()), blocks, output)
+
+
+@lru_cache(maxsize=1)
+def _reader(sources: tuple[str, ...], settings: str) -> Reader:
+    """The reader of a process that does blocks for another."""
+    return open_channels(list(sources), IngestConfig.model_validate_json(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,17 +230,20 @@ class _Output:
 
     @classmethod
     def create(cls, path: Path, layout: ImageLayout) -> "_Output":
-        count = None
-        if layout.nodata_mask is not None:
-            count = Image.create(path / layout.nodata_mask, count_layout(layout, "uint8"))
-        return cls(Image.create(path, layout), count)
+        return cls._made(Image.create, path, layout)
 
     @classmethod
     def open(cls, path: Path, layout: ImageLayout) -> "_Output":
+        return cls._made(ImageWriter.open, path, layout)
+
+    @classmethod
+    def _made(
+        cls, make: Callable[[Path, ImageLayout], ImageWriter], path: Path, layout: ImageLayout
+    ) -> "_Output":
         count = None
         if layout.nodata_mask is not None:
-            count = ImageWriter.open(path / layout.nodata_mask, count_layout(layout, "uint8"))
-        return cls(ImageWriter.open(path, layout), count)
+            count = make(path / layout.nodata_mask, count_layout(layout, "uint8"))
+        return cls(make(path, layout), count)
 
     def write(self, box: Box, data: NDArray[Any], valid: NDArray[np.bool_] | None) -> int:
         written = self.image.write_block(box, data)

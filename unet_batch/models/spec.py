@@ -1,6 +1,12 @@
 """ModelSpec: everything that says which network this is and how its input is prepared.
 
 It travels in the checkpoint's header. Planning reads margins and legal tile sizes from it, so no torch here.
+
+>>> spec = ModelSpec(preset="unet-2015", in_channels=1, classes=("background", "cell"))
+>>> spec.receptive_field()
+ReceptiveField(margin=92, multiple=16, remainder=12, exact=True, fixed=None)
+>>> spec.input_size(388)
+572
 """
 
 from collections import Counter

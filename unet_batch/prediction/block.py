@@ -1,6 +1,5 @@
 """What a worker does with a block: read, predict, write. One PredictWork serves all blocks of a run."""
 
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.engine.latest import Latest
 from unet_batch.engine.stopwatch import Stopwatch
 from unet_batch.formats.image import open_image
 from unet_batch.prediction.foreground import Foreground
@@ -144,14 +144,4 @@ def _calls(work: PredictWork) -> int:
     return calls_at_once(work.plan, packets, threads, work.blocks, work.workers)
 
 
-_tools: dict[PredictWork, _Tools] = {}
-_opening = threading.Lock()
-
-
-def _tools_of(work: PredictWork) -> _Tools:
-    """The tools of this process for ``work``; those of another run before it are let go."""
-    with _opening:
-        if work not in _tools:
-            _tools.clear()
-            _tools[work] = _Tools(work)
-        return _tools[work]
+_tools_of = Latest(_Tools)

@@ -1,11 +1,10 @@
 """What a YAML file or ``--set key=value`` may say about a prediction."""
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from unet_batch.config import Config
+from unet_batch.config import Compression, Config, DeviceName
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.inference.views import Averaging
 
@@ -82,7 +81,7 @@ class PredictConfig(ExecutionConfig):
     batch: Auto | Extent = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     backend: Literal["auto", "eager", "compile", "openvino"] = "auto"
-    device: str = "auto"
+    device: DeviceName = "auto"
     merge: Literal["auto", "crop", "blend"] = "auto"
     overlap: float = Field(default=0.5, gt=0, lt=1)
     border: Literal["mirror", "edge", "constant"] = "mirror"
@@ -100,21 +99,7 @@ class PredictConfig(ExecutionConfig):
     tta: Averaging = False
     levels: Auto | Annotated[int, Field(ge=1, le=32)] = "auto"
     chunk: Extent | None = None
-    compression: str = "zstd"
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-            raise ValueError(f"{device!r} is not known; use auto, cpu, cuda or cuda:N")
-        return device
-
-    @field_validator("compression")
-    @classmethod
-    def _known_compression(cls, compression: str) -> str:
-        if not re.fullmatch(r"zstd(:([1-9]|1\d|2[0-2]))?|blosc-lz4|none", compression):
-            raise ValueError(f"{compression!r} is not known; use zstd, zstd:1 to zstd:22, blosc-lz4 or none")
-        return compression
+    compression: Compression = "zstd"
 
     @model_validator(mode="after")
     def _ranges_are_not_empty(self) -> Self:

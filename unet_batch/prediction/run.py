@@ -1,4 +1,10 @@
-"""Image + checkpoint -> Masks: the whole story of a prediction, new or resumed."""
+"""Image + checkpoint -> Masks: the whole story of a prediction, new or resumed.
+
+>>> config = PredictConfig(workers=0, backend="eager", precision="fp32", block=128, tile=32)
+>>> found = predict("image.zarr", "new.zarr", "net.safetensors", config)
+>>> found.state, found.blocks["done"]
+('done', 4)
+"""
 
 import platform
 import socket
@@ -35,7 +41,6 @@ from unet_batch.prediction.scale import remark
 from unet_batch.prediction.status import Status, plan_of, status
 from unet_batch.store.group import refuse_occupied
 from unet_batch.store.masks import Masks
-from unet_batch.unsynced import Durability
 
 PACKAGES = ("unet-batch", "torch", "openvino", "zarr", "zarrs", "numpy", "dask")
 
@@ -138,9 +143,9 @@ class PredictJob:
         self.rate: float | None = None
 
     @property
-    def durability(self) -> Durability:
-        """The caller's setting."""
-        return self.request.config.durability
+    def config(self) -> PredictConfig:
+        """The settings."""
+        return self.request.config
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> Plan:
         """What ``auto`` means comes from the store, or from a trial where the blocks will be computed."""

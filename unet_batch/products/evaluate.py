@@ -1,4 +1,8 @@
-"""`evaluate`: a Masks store against known labels, streamed. Counts pixels; the scores are models.metrics'."""
+"""`evaluate`: a Masks store against known labels, streamed. Counts pixels; the scores are models.metrics'.
+
+>>> evaluate("masks.zarr", "masks.zarr/0").classes["b"].dice
+1.0
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace

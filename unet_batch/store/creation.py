@@ -4,7 +4,6 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from unet_batch.atomic import scratch_path
 from unet_batch.store.group import refuse_occupied
@@ -61,9 +60,7 @@ class Creation:
     def __enter__(self) -> "Creation":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.lock.release()
 
 

@@ -1,6 +1,12 @@
 """Image: what is read. OME-Zarr 0.4 and 0.5, and plain Zarr arrays. Writing is image_writer's.
 
 Pixels come with a leading channel axis; boxes cover the other axes, in stored order.
+
+>>> image = Image.open("image.zarr")
+>>> image.axes, image.shape, image.channels, str(image.dtype)
+('cyx', (150, 201), 3, 'uint8')
+>>> image.read(Box((0, 0), (64, 32))).shape
+(3, 64, 32)
 """
 
 import hashlib

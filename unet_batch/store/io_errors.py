@@ -1,13 +1,21 @@
 """The one place where errors of zarr and of the file system become errors that a person can act on."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from unet_batch import unsynced
 from unet_batch.atomic import atomic_file
-from unet_batch.errors import FormatError, MissingError, OutputError, UnetBatchError, one_line, write_fault
+from unet_batch.errors import (
+    FormatError,
+    MissingError,
+    OutputError,
+    UnetBatchError,
+    one_line,
+    raised_as,
+    write_fault,
+)
 
 
 @contextmanager
@@ -34,15 +42,9 @@ def reading_metadata(where: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def writing(where: str) -> Iterator[None]:
+def writing(where: str) -> AbstractContextManager[None]:
     """Whatever goes wrong inside is an OutputError about ``where``."""
-    try:
-        yield
-    except (UnetBatchError, MemoryError):
-        raise
-    except Exception as error:
-        raise OutputError(f"{where}: {write_fault(error)}") from error
+    return raised_as(OutputError, lambda error: f"{where}: {write_fault(error)}")
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from unet_batch.atomic import sweep
 from unet_batch.errors import OutputError, StoreBusyError
@@ -118,9 +117,7 @@ class OutputLock:
     def __enter__(self) -> "OutputLock":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.release()
 
 

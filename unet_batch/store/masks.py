@@ -2,6 +2,12 @@
 
 Extra layers (probabilities, confidence) are sub-groups that open as images. What blocks mean, and which
 are done, is the ledger's.
+
+>>> masks = Masks.open("masks.zarr")
+>>> masks.layout.names, masks.layout.fill
+(('a', 'b', 'c'), 255)
+>>> masks.read(Box((0, 0), (64, 32))).shape
+(1, 64, 32)
 """
 
 from collections.abc import Mapping, Sequence

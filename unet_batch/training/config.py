@@ -1,12 +1,11 @@
 """What a YAML file or ``--set key=value`` may say about a training."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from unet_batch.config import Config
+from unet_batch.config import Config, DeviceName
 from unet_batch.inference.views import Averaging
 from unet_batch.models.instance_rules import InstanceRules
 from unet_batch.models.spec import ModelSpec
@@ -175,7 +174,7 @@ class RunConfig(Config):
     batch: Count = 8
     accumulate: Count = 1
     seed: int = Field(default=0, ge=0, lt=2**63)
-    device: str = "auto"
+    device: DeviceName = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     tf32: bool = False
@@ -190,13 +189,6 @@ class RunConfig(Config):
     stored_as: Literal["float32", "float16", "bfloat16"] = "float32"
     join_seconds: Positive = 50.0
     overwrite: bool = False
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-            raise ValueError(f"{device!r} is not known; use auto, cpu, cuda or cuda:N")
-        return device
 
     @model_validator(mode="after")
     def _parts_of_the_batch(self) -> Self:

@@ -28,6 +28,15 @@ class Progress:
     scores: Mapping[str, float] = field(default_factory=dict)
     message: str = ""
 
+    def __str__(self) -> str:
+        """One line for a person: the message, or step, loss, speed, minutes left and scores."""
+        if self.message:
+            return self.message
+        scores = "".join(f", {name} {value:.4f}" for name, value in self.scores.items())
+        left = "" if self.seconds_left is None else f", {self.seconds_left / 60:.0f} min left"
+        speed = f"{self.images_per_second:.1f} images/s"
+        return f"step {self.step} of {self.steps}: loss {self.loss:.4f}, {speed}{left}{scores}"
+
 
 @dataclass(frozen=True, slots=True)
 class Hooks:

@@ -85,13 +85,16 @@ class _Sum(Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         del ctx
-        summed = values.clone()
-        dist.all_reduce(summed)
-        return summed
+        return _summed(values)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         del ctx
-        summed = gradient.clone()
-        dist.all_reduce(summed)
-        return summed
+        return _summed(gradient)
+
+
+def _summed(values: Tensor) -> Tensor:
+    """The sum over all ranks."""
+    summed = values.clone()
+    dist.all_reduce(summed)
+    return summed

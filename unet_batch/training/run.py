@@ -1,7 +1,10 @@
 """`train`: labelled Zarr to a checkpoint, new or resumed, on one rank or many.
 
-result = train(load(TrainConfig, Path("train.yaml"), []))     # again: goes on where it ended
-print(result.best_step, result.validation["mean_dice"])
+
+>>> from unet_batch.config import load
+>>> result = train(load(TrainConfig, Path("train.yaml")))   # again: goes on where it ended
+>>> result.finished, result.step
+(True, 2)
 """
 
 import json

@@ -6,7 +6,7 @@ import pytest
 
 from tests.formats.geo_files import noise, write_scene
 from tests.ingestion.mosaic.test_scenes import at
-from tests.worlds import shard_hashes
+from tests.worlds import shard_hashes, stopper
 from unet_batch.engine.progress import Hooks
 from unet_batch.errors import OutputError, PlanMismatchError, StoreBusyError
 from unet_batch.ingestion.mosaic.config import MosaicConfig
@@ -26,17 +26,6 @@ def world(tmp_path_factory):
     ]
     ingest_mosaic(paths, folder / "whole.zarr", SERIAL)
     return paths, shard_hashes(folder / "whole.zarr")
-
-
-def stopper(after):
-    seen = []
-
-    def observe(event, progress):
-        del progress
-        if event is not None:
-            seen.append(event.number)
-
-    return Hooks(observe, lambda: len(seen) >= after), seen
 
 
 def test_a_stopped_mosaic_goes_on_where_it_was(world, tmp_path):
@@ -76,23 +65,15 @@ def test_other_scenes_or_settings_are_another_mosaic(world, tmp_path):
         ingest_mosaic(paths, tmp_path / "out.zarr", MosaicConfig(**{**SETTINGS, "feather": 5}, workers=0))
 
 
-def test_killed_before_the_ledger_was_there(world, tmp_path):
+@pytest.mark.parametrize(
+    "gone", [["zarr.json", "journal.jsonl", "status", "checksum", "seconds", "counts"], ["."]]
+)
+def test_killed_before_the_ledger_or_the_plan_was_there(world, tmp_path, gone):
     paths, hashes = world
     out = tmp_path / "out.zarr"
     ingest_mosaic(paths, out, SERIAL, hooks=stopper(0)[0])
-    for name in ("zarr.json", "journal.jsonl"):
-        (out / "ledger" / name).unlink(missing_ok=True)
-    for array in ("status", "checksum", "seconds", "counts"):
-        shutil.rmtree(out / "ledger" / array)
-    ingest_mosaic(paths, out, SERIAL)
-    assert shard_hashes(out) == hashes
-
-
-def test_killed_before_the_plan_was_there(world, tmp_path):
-    paths, hashes = world
-    out = tmp_path / "out.zarr"
-    ingest_mosaic(paths, out, SERIAL, hooks=stopper(0)[0])
-    shutil.rmtree(out / "ledger")
+    for path in (out / "ledger" / name for name in gone):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     ingest_mosaic(paths, out, SERIAL)
     assert shard_hashes(out) == hashes
 

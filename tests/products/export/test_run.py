@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.program import call, listing
 from tests.products.export.stores import UTM, blobs, store_masks
+from tests.worlds import stopper
 from unet_batch.engine.progress import Hooks
 from unet_batch.errors import (
     DamageError,
@@ -32,14 +33,6 @@ def masks(tmp_path):
     return store_masks(tmp_path / "masks.zarr", blobs(150, 600))
 
 
-def after(count):
-    """Hooks that stop once ``count`` blocks are done, and what they saw."""
-    seen = []
-    return Hooks(
-        lambda event, _: seen.append(event.number) if event else None, lambda: len(seen) >= count
-    ), seen
-
-
 def content(path):
     """Bytes of a file, or of all files of a folder; without what is different in each writing."""
     if path.is_dir():
@@ -51,7 +44,7 @@ def content(path):
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_stopped_export_goes_on(tmp_path, masks, name):
-    hooks, seen = after(2)
+    hooks, seen = stopper(2)
     stopped = export(masks, tmp_path / name, CONFIG, hooks=hooks)
     assert (stopped.finished, stopped.bytes, len(seen)) == (False, 0, 2)
     assert not (tmp_path / name).exists()
@@ -84,23 +77,23 @@ def test_workers_give_the_same_bytes(tmp_path, masks, name):
 
 
 def test_other_settings_are_refused_unless_to_overwrite(tmp_path, masks):
-    hooks, _ = after(3)
+    hooks, _ = stopper(3)
     export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks)
     other = {"connectivity": 8}
     with pytest.raises(PlanMismatchError, match=r"settings\.connectivity: 8, not 4.*--overwrite"):
         export(masks, tmp_path / "m.geojson", CONFIG.model_copy(update=other))
-    hooks, seen = after(10**6)
+    hooks, seen = stopper(10**6)
     anew = CONFIG.model_copy(update={**other, "overwrite": True})
     assert export(masks, tmp_path / "m.geojson", anew, hooks=hooks).blocks == len(seen)
 
 
 def test_a_changed_mask_is_another_plan(tmp_path, masks):
-    hooks, _ = after(3)
+    hooks, _ = stopper(3)
     export(masks, tmp_path / "m.geojson", CONFIG, hooks=hooks)
     Masks.open(masks).stamp({"repaired": 1})
     with pytest.raises(PlanMismatchError, match="state"):
         export(masks, tmp_path / "m.geojson", CONFIG)
-    hooks, seen = after(10**6)
+    hooks, seen = stopper(10**6)
     anew = CONFIG.model_copy(update={"overwrite": True})
     assert export(masks, tmp_path / "m.geojson", anew, hooks=hooks).blocks == len(seen)
 
@@ -168,7 +161,7 @@ def test_an_error_while_joining_leaves_the_old_output(tmp_path, masks, monkeypat
         with pytest.raises(OutputError, match="full; free space"):
             export(masks, tmp_path / "m.tif", again)
     assert (tmp_path / "m.tif").read_text() == "old"
-    hooks, seen = after(10**6)
+    hooks, seen = stopper(10**6)
     assert export(masks, tmp_path / "m.tif", again, hooks=hooks).finished
     assert seen == []  # all pieces were there
     assert (tmp_path / "m.tif").read_bytes()[:4] == b"II*\0"

@@ -141,14 +141,19 @@ def test_a_feature_trains_and_gives_a_plain_checkpoint(world, tmp_path, name):
     assert network is not None
 
 
-def test_instances_and_membranes_are_scored(world, tmp_path):
-    source = {
+def source_of(world, labels, kind, stop):
+    """Planes 0 to learn from, and 1 to ``stop`` to be judged by."""
+    return {
         "image": str(world / "image.zarr"),
-        "labels": str(world / "numbers.zarr"),
-        "label_kind": "instances",
+        "labels": str(world / f"{labels}.zarr"),
+        "label_kind": kind,
         "train": [[[0, 1]]],
-        "validation": [[[1, 3]]],
+        "validation": [[[1, stop]]],
     }
+
+
+def test_instances_and_membranes_are_scored(world, tmp_path):
+    source = source_of(world, "numbers", "instances", 3)
     spec = {**NETWORK, "classes": ["background", "interior", "border"]}
     scores = {"every": 12, "choose": "ap50", "instances": {}, "membranes": {"membrane": "border"}}
     config = config_of(
@@ -167,13 +172,7 @@ def test_instances_and_membranes_are_scored(world, tmp_path):
 
 @pytest.mark.parametrize(("kind", "score"), [("l2", "pearson"), ("ssim", "ssim")])
 def test_regression_learns_values(world, tmp_path, kind, score):
-    source = {
-        "image": str(world / "image.zarr"),
-        "labels": str(world / "values.zarr"),
-        "label_kind": "regression",
-        "train": [[[0, 1]]],
-        "validation": [[[1, 2]]],
-    }
+    source = source_of(world, "values", "regression", 2)
     spec = {**NETWORK, "classes": ["value"], "head": "regression"}
     config = config_of(
         world,

@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from unet_batch.config import Config
+from unet_batch.config import Compression
+from unet_batch.engine.config import ExecutionConfig
 from unet_batch.ingestion.config import Extent
-from unet_batch.unsynced import Durability
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[float, Field(ge=0, le=10_000)]
 
 
-class AnnotationsConfig(Config):
+class AnnotationsConfig(ExecutionConfig):
     """How annotations are read and painted.
 
     Attributes:
@@ -38,9 +38,6 @@ class AnnotationsConfig(Config):
         block: shard extent in pixels; null: the store's own.
         chunk: inner chunk extent; null: the store's own.
         compression: zstd, zstd:LEVEL, blosc-lz4 or none; always with a checksum.
-        workers: threads that paint; 0: the plain loop; null: one per usable core, at most 8.
-        overwrite: whether labels that lie at the output may be replaced.
-        durability: ``fsync``: a block counts once it is on the disk; ``none`` leaves that to the system.
     """
 
     classes: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(default=None, min_length=1)
@@ -59,10 +56,7 @@ class AnnotationsConfig(Config):
     planes: Literal["first", "all"] = "first"
     block: Extent | None = None
     chunk: PositiveInt | None = None
-    compression: str = "zstd"
-    workers: NonNegativeInt | None = None
-    overwrite: bool = False
-    durability: Durability = "fsync"
+    compression: Compression = "zstd"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -3,8 +3,8 @@
 A file is known by what it holds, not by its name. What they give are Features like those of GeoJSON.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import shapely
 
-from unet_batch.errors import FormatError, InputError, UnetBatchError, one_line
+from unet_batch.errors import FormatError, InputError, one_line, raised_as
 from unet_batch.ingestion.annotations.features import Features
 
 _LARGEST_XML = 64 << 20
@@ -177,14 +177,9 @@ def _features(shapes: Sequence[Any], names: Sequence[str | None]) -> Features:
     return Features(held, known, np.full((len(held), 2), -1, np.int64), None, in_pixels=True)
 
 
-@contextmanager
-def _meaning(path: Path) -> Iterator[None]:
+def _meaning(path: Path) -> AbstractContextManager[None]:
     """Whatever goes wrong over foreign values becomes a FormatError of one line."""
-    try:
-        yield
-    except UnetBatchError:
-        raise
-    except Exception as error:
-        raise FormatError(
-            f"{path}: an annotation cannot be used ({one_line(error, 120)}); mend or remove it"
-        ) from error
+    return raised_as(
+        FormatError,
+        lambda error: f"{path}: an annotation cannot be used ({one_line(error, 120)}); mend or remove it",
+    )

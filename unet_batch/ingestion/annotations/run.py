@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unet_batch.calls import checked
+from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import run_job
 from unet_batch.engine.progress import Hooks
 from unet_batch.extras import require
@@ -89,11 +90,9 @@ def ingest_annotations(
     ground = int(layout.fill) if config.rest is None else naming.classes.index(config.rest)
     names = layout.names
     painter = Painter(drawing, layout, ground, config.all_touched, config.planes == "all")
-    settings = config.model_dump(mode="json", exclude={"durability"})
+    settings = config.model_dump(mode="json", exclude={*ExecutionConfig.model_fields})
     attributes = {"annotations": {"source": source.name, **settings}}
-    job = PaintJob(
-        source, target, painter, config, config.workers, attributes, image.identity(), config.durability
-    )
+    job = PaintJob(source, target, painter, config, attributes, image.identity())
     painted = run_job(job, hooks)
     if painted.finished and source_of(str(out), layout) is not None:
         register(Path(out))

@@ -1,7 +1,6 @@
 """GeoPackages and other vector files of GDAL, through pyogrio: whole, or the part within some bounds."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from unet_batch.errors import FormatError, InputError, MissingError, UnetBatchError, text_of
+from unet_batch.errors import FormatError, InputError, MissingError, raised_as, text_of
 from unet_batch.extras import require
 from unet_batch.ingestion.annotations.features import PROPERTIES, Features, class_name
 
@@ -102,13 +101,9 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def _errors(path: Path) -> AbstractContextManager[None]:
     """Whatever GDAL raises becomes a FormatError of one line."""
-    try:
-        yield
-    except (UnetBatchError, MemoryError):
-        raise
-    except Exception as error:
-        reason = text_of(error, 160)
-        raise FormatError(f"{path}: cannot be read ({reason}); give GeoJSON or GeoPackage") from error
+    return raised_as(
+        FormatError,
+        lambda error: f"{path}: cannot be read ({text_of(error, 160)}); give GeoJSON or GeoPackage",
+    )

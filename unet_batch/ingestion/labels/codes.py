@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,11 +59,22 @@ def _check(source: Path, pixels: Pixels, config: LabelsConfig) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Pixels as values, or (``colours``) as red * 65536 + green * 256 + blue."""
+    """Pixels as values, or (``colours``) as red * 65536 + green * 256 + blue.
+
+    Threads share what is open; other processes open their own.
+    """
 
     source: Path
     pixels: Pixels
-    colours: bool
+    config: LabelsConfig
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.source, self.config)
+
+    @property
+    def colours(self) -> bool:
+        """Whether colours are classes."""
+        return bool(self.config.colours)
 
     def __call__(self, box: Box) -> NDArray[np.int64]:
         """(*box.shape).
@@ -90,6 +103,19 @@ class Codes:
                 "with `--colours FILE`, or choose a channel by --set 'channels=[0]'"
             )
         return np.asarray(wide[0])
+
+
+def _reopened(source: Path, config: LabelsConfig) -> Codes:
+    return Codes(source, _pixels(source, config.model_dump_json()), config)
+
+
+@lru_cache(maxsize=1)
+def _pixels(source: Path, settings: str) -> Pixels:
+    """What a process reads that does blocks for another."""
+    config = LabelsConfig.model_validate_json(settings)
+    if is_zarr(source):
+        return Image.open(source, axes=config.axes, level=config.level)
+    return open_reader(str(source), config)
 
 
 def found_codes(codes: Codes, blocks: BlockGrid) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.calls import checked
+from unet_batch.engine.config import ExecutionConfig
 from unet_batch.engine.job import run_job
 from unet_batch.engine.progress import Hooks
 from unet_batch.ingestion.labels.codes import Codes, Pixels, found_codes, opened
@@ -75,12 +76,9 @@ def ingest_labels(
     target.check()
     with opened(source, config) as pixels:
         painter = _painter(source, pixels, config)
-        settings = config.model_dump(mode="json", exclude={"durability"})
+        settings = config.model_dump(mode="json", exclude={*ExecutionConfig.model_fields})
         attributes = {"labels": {"source": source.name, **settings}}
-        job = PaintJob(
-            source, target, painter, config, config.workers, attributes, durability=config.durability
-        )
-        painted = run_job(job, hooks)
+        painted = run_job(PaintJob(source, target, painter, config, attributes), hooks)
     if painted.finished and source_of(str(out), painter.layout) is not None:
         register(Path(out))
     names = painter.layout.names
@@ -114,7 +112,7 @@ class LabelPainter:
 def _painter(source: Path, pixels: Pixels, config: LabelsConfig) -> LabelPainter:
     axes = pixels.axes.replace("c", "")
     blocking = Blocking.of(str(source), axes, pixels.shape, config)
-    codes = Codes(source, pixels, bool(config.colours))
+    codes = Codes(source, pixels, config)
     legend = None
     if not config.instances:
         legend = Legend.of(found_codes(codes, blocking.blocks), config, source)

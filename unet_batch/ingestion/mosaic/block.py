@@ -1,6 +1,5 @@
 """What a worker does with a block of a mosaic: find its scenes, read them, merge, write."""
 
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.engine.latest import Latest
 from unet_batch.errors import MissingError
 from unet_batch.ingestion.layout import COUNT
 from unet_batch.ingestion.mosaic.index import SceneIndex
@@ -159,14 +159,4 @@ def _ends(scene: Scene, wide: Box, shape: tuple[int, ...]) -> tuple[tuple[int, i
     return (int(at_low[0]), int(at_high[0])), (int(at_low[1]), int(at_high[1]))
 
 
-_tools: dict[str, _Tools] = {}
-_opening = threading.Lock()
-
-
-def _tools_of(store: str) -> _Tools:
-    """The tools of this process for ``store``; those of another mosaic before it are let go."""
-    with _opening:
-        if store not in _tools:
-            _tools.clear()
-            _tools[store] = _Tools(store)
-        return _tools[store]
+_tools_of = Latest(_Tools)

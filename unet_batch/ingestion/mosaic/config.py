@@ -1,10 +1,10 @@
 """What `unet-batch ingest mosaic` may be told. Knows no file format."""
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from unet_batch.config import Compression
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.ingestion.config import Extent
 
@@ -64,15 +64,8 @@ class MosaicConfig(ExecutionConfig):
     flip_x: bool = False
     block: Extent | None = None
     chunk: Extent | None = None
-    compression: str = "zstd"
+    compression: Compression = "zstd"
     levels: PositiveInt | None = None
-
-    @field_validator("compression")
-    @classmethod
-    def _known_compression(cls, compression: str) -> str:
-        if not re.fullmatch(r"zstd(:([1-9]|1\d|2[0-2]))?|blosc-lz4|none", compression):
-            raise ValueError(f"{compression!r} is not known; use zstd, zstd:1 to zstd:22, blosc-lz4 or none")
-        return compression
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

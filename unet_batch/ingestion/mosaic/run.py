@@ -34,7 +34,6 @@ from unet_batch.store.group import is_emptying, refuse_occupied
 from unet_batch.store.image_writer import ImageWriter, lost_of
 from unet_batch.store.io_errors import is_local, writing
 from unet_batch.store.ledger import FOLDER, Ledger
-from unet_batch.unsynced import Durability
 
 DAMAGED = Path(FOLDER) / "damaged.log"
 _MOST_WORKERS = 8
@@ -162,11 +161,6 @@ class MosaicJob:
     target: MosaicStore
     config: MosaicConfig
     retry_failed: bool
-
-    @property
-    def durability(self) -> Durability:
-        """The caller's setting."""
-        return self.config.durability
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> MosaicPlan:
         """The plan that the scenes and settings make."""

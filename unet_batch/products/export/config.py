@@ -1,11 +1,11 @@
 """What a YAML file or ``--set key=value`` may say about an export, and the kind that a name asks for."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from unet_batch.config import matching
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.errors import InputError
 
@@ -43,7 +43,12 @@ class ExportConfig(ExecutionConfig):
     layer: Literal["labels", "probabilities", "confidence"] = "labels"
     tile: Annotated[int, Field(ge=64, le=8192, multiple_of=16)] = 512
     part: Annotated[int, Field(ge=64)] = 16384
-    compression: str = "deflate"
+    compression: Annotated[
+        str,
+        matching(
+            r"deflate(:([1-9]|1[0-2]))?|zstd(:([1-9]|1\d|2[0-2]))?|lzw|none", "deflate, zstd, lzw or none"
+        ),
+    ] = "deflate"
     classes: tuple[int | str, ...] | None = Field(default=None, min_length=1)
     table: str | None = None
     image: str | None = None
@@ -54,13 +59,6 @@ class ExportConfig(ExecutionConfig):
     flavour: Literal["auto", "rfc7946", "qupath"] = "auto"
     object_type: Literal["detection", "annotation"] = "detection"
     digits: Annotated[int, Field(ge=1, le=15)] = 8
-
-    @field_validator("compression")
-    @classmethod
-    def _known_compression(cls, compression: str) -> str:
-        if not re.fullmatch(r"deflate(:([1-9]|1[0-2]))?|zstd(:([1-9]|1\d|2[0-2]))?|lzw|none", compression):
-            raise ValueError(f"{compression!r} is not known; use deflate, zstd, lzw or none")
-        return compression
 
     @field_validator("part")
     @classmethod

@@ -1,4 +1,10 @@
-"""`export`: a mask store as a file that other programs open, whole or not at all."""
+"""`export`: a mask store as a file that other programs open, whole or not at all.
+
+>>> export("masks.zarr", "masks.tif", ExportConfig(workers=0)).kind
+'cog'
+>>> export("masks.zarr", "masks.geojson", ExportConfig(workers=0, classes=["b"])).features > 0
+True
+"""
 
 import hashlib
 import shutil
@@ -28,7 +34,6 @@ from unet_batch.products.export.vector.product import Polygons
 from unet_batch.products.export.view import ImageView, Source, View
 from unet_batch.store.group import read_node
 from unet_batch.store.io_errors import writing
-from unet_batch.unsynced import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +132,6 @@ class ExportJob:
     target: ExportFolder
     config: ExportConfig
     retry_failed: bool = True
-
-    @property
-    def durability(self) -> Durability:
-        """The caller's setting."""
-        return self.config.durability
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> ExportPlan:
         """The masks as they are now, and the settings."""

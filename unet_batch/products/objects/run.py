@@ -1,4 +1,9 @@
-"""Masks -> objects: every connected object in a table and, where asked for, in a store of object numbers."""
+"""Masks -> objects: every connected object in a table and, where asked for, in a store of object numbers.
+
+>>> found = objects("masks.zarr", "objects.parquet", ObjectsConfig(workers=0))
+>>> found.finished, list(found.objects)
+(True, ['b', 'c'])
+"""
 
 import platform
 import socket
@@ -32,7 +37,6 @@ from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.level import View
 from unet_batch.store.masks import Masks
-from unet_batch.unsynced import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +129,6 @@ class ObjectsJob:
     retry_failed: bool = True
     fragments: dict[int, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def durability(self) -> Durability:
-        """The caller's setting."""
-        return self.config.durability
 
     def done_before(self) -> ObjectsResult | None:
         """What an earlier call made, if it is all there."""

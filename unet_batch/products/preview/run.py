@@ -1,4 +1,9 @@
-"""Stores -> a PNG for people."""
+"""Stores -> a PNG for people.
+
+>>> found = preview(["image.zarr", "masks.zarr"], "masks.png", PreviewConfig(frame=False))
+>>> found.width, found.height, found.pixels
+(804, 600, 0.25)
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

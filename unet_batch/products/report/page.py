@@ -88,11 +88,7 @@ def page(facts: Facts, title: str, shown: Sequence[Shown], classes: Sequence[tup
 @cache
 def _template() -> Template:
     environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
         "counted": "{:,}".format,

@@ -1,4 +1,8 @@
-"""A mask store -> one HTML page about it."""
+"""A mask store -> one HTML page about it.
+
+>>> report("masks.zarr", "masks.html", image="image.zarr").state
+'done'
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,9 @@
-"""Masks -> statistics: areas per class, whole or per zone, and how they agree with a reference."""
+"""Masks -> statistics: areas per class, whole or per zone, and how they agree with a reference.
+
+>>> found = stats("masks.zarr", "areas.csv", StatsConfig(workers=0))
+>>> sum(row["pixels"] for row in found.rows) == 150 * 201
+True
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -31,7 +36,6 @@ from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.store.lock import OutputLock
 from unet_batch.store.masks import Masks
-from unet_batch.unsynced import Durability
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -110,11 +114,6 @@ class StatsJob:
     config: StatsConfig
     work: CountWork
     retry_failed: bool = True
-
-    @property
-    def durability(self) -> Durability:
-        """The caller's setting."""
-        return self.config.durability
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> StatsPlan:
         """What the masks, zones and reference make."""

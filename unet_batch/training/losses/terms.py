@@ -35,11 +35,8 @@ class CrossEntropy:
 
     def sums(self, logits: Tensor, target: Target) -> Tensor:
         """See the module."""
-        weight = self.weight(target)
         loss = functional.cross_entropy(logits, target.values, reduction="none")
-        if self.gamma:
-            loss = loss * missed(loss) ** self.gamma
-        return torch.stack([(weight * loss).sum(), weight.sum()])
+        return focal_sums(loss, self.weight(target), self.gamma)
 
     def weight(self, target: Target) -> Tensor:
         """What each pixel counts."""
@@ -59,11 +56,8 @@ class BinaryCrossEntropy:
 
     def sums(self, logits: Tensor, target: Target) -> Tensor:
         """See the module."""
-        weight = self.weight(target)
         loss = functional.binary_cross_entropy_with_logits(logits, target.values, reduction="none")
-        if self.gamma:
-            loss = loss * missed(loss) ** self.gamma
-        return torch.stack([(weight * loss).sum(), weight.sum()])
+        return focal_sums(loss, self.weight(target), self.gamma)
 
     def weight(self, target: Target) -> Tensor:
         """What each value counts."""
@@ -102,6 +96,13 @@ class Difference:
 
 def _factors(class_weights: tuple[float, ...], place: torch.device) -> Tensor:
     return sent(torch.tensor(class_weights), place)
+
+
+def focal_sums(loss: Tensor, weight: Tensor, gamma: float) -> Tensor:
+    """(2,) weighted sum of a cross-entropy, by ``gamma`` the less of what is sure, and the sum of weights."""
+    if gamma:
+        loss = loss * missed(loss) ** gamma
+    return torch.stack([(weight * loss).sum(), weight.sum()])
 
 
 def missed(loss: Tensor) -> Tensor:

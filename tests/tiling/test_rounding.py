@@ -1,18 +1,7 @@
-import doctest
-from importlib import import_module
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_batch.tiling import ceil_div, round_down, round_up
-
-
-@pytest.mark.parametrize("name", ["block_grid", "tile_grid", "rounding"])
-def test_worked_examples_are_true(name):
-    result = doctest.testmod(import_module(f"unet_batch.tiling.{name}"))
-    assert result.attempted
-    assert not result.failed
 
 
 @given(st.integers(-50, 50), st.integers(1, 9))
