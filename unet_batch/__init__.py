@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from unet_batch.training.config import TrainConfig as TrainConfig
     from unet_batch.training.hooks import Hooks as Hooks
     from unet_batch.training.run import train as train
+    from unet_batch.viewing.config import ViewConfig as ViewConfig
+    from unet_batch.viewing.run import view as view
 
 __version__ = "0.1.0"
 
@@ -59,6 +61,7 @@ _HOMES = {
     "ReportConfig": "unet_batch.products.report.config",
     "StatsConfig": "unet_batch.products.stats.config",
     "TrainConfig": "unet_batch.training.config",
+    "ViewConfig": "unet_batch.viewing.config",
     "build": "unet_batch.models.build",
     "evaluate": "unet_batch.products.evaluate",
     "forecast": "unet_batch.prediction.forecast",
@@ -79,6 +82,7 @@ _HOMES = {
     "status": "unet_batch.prediction.status",
     "train": "unet_batch.training.run",
     "verify": "unet_batch.prediction.verify",
+    "view": "unet_batch.viewing.run",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - the keys are strings

@@ -37,6 +37,7 @@ VERBS = {
     "submit": "Run a verb as a SLURM job.",
     "train": "A network from labelled images; also under torchrun.",
     "verify": "Whether a mask store holds what was written.",
+    "view": "Images and masks in the browser, straight from the stores.",
 }
 
 # What an extra brings, by the name that is imported.

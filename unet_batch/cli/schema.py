@@ -21,6 +21,7 @@ KINDS = {
     "report": "unet_batch.products.report.config.ReportConfig",
     "stats": "unet_batch.products.stats.config.StatsConfig",
     "train": "unet_batch.training.config.TrainConfig",
+    "view": "unet_batch.viewing.config.ViewConfig",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unet_batch.errors import InputError
+from unet_batch.errors import InputError, UnetBatchError
 from unet_batch.store import ome
 from unet_batch.store.group import read_node, write_group
 from unet_batch.store.io_errors import is_local
@@ -48,6 +48,20 @@ def levels_of(path: str) -> int:
     found = ome.parse(read_node(image, str(image))[1], str(image))
     assert found is not None, "source_of has looked"
     return len(found.datasets)
+
+
+def listed(image: str) -> tuple[str, ...]:
+    """Names of the labels that the image at ``image`` lists; none where it has none that can be read."""
+    group = Path(image) / "labels"
+    if not is_local(image) or not _is_zarr(group):
+        return ()
+    try:
+        attributes = read_node(group, str(group))[1]
+    except UnetBatchError:
+        return ()
+    entry = attributes.get("ome", attributes)
+    names = entry.get("labels") if isinstance(entry, dict) else None
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def register(path: Path) -> None:

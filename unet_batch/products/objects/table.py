@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unet_batch.engine.parts import Parts
-from unet_batch.errors import InputError
+from unet_batch.errors import FormatError, InputError, MissingError, one_line
 from unet_batch.products.objects.fragments import NAMES, Fragments, chosen, joined, perimeter
 from unet_batch.products.objects.plan import ObjectsPlan
 from unet_batch.products.objects.unite import Union
@@ -44,6 +44,27 @@ class Band:
     begin: int
     objects: Fragments
     ids: dict[int, NDArray[np.uint32]]
+
+
+def read_columns(path: Path, most: int) -> dict[str, list[Any]]:
+    """The columns of a table that ``unet-batch objects`` wrote, by name: ``id``, ``class`` and measures.
+
+    Raises:
+        MissingError, FormatError: no such file, or no such table.
+        InputError: more than ``most`` rows.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file; check the path of the table")
+    try:
+        rows = pq.read_metadata(path).num_rows
+        if rows > most:
+            raise InputError(f"{path}: {rows:,} objects, more than {most:,}; leave the table out")
+        found: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path}: no table of objects ({one_line(error)}); make it anew") from None
+    if "id" not in found:
+        raise FormatError(f"{path}: a table without a column `id`; give one of `unet-batch objects`")
+    return found
 
 
 def bands(plan: ObjectsPlan, parts: Parts, numbers: Sequence[int], union: Union) -> Iterator[Band]:
