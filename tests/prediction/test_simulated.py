@@ -1,14 +1,25 @@
 """Prediction on simulated GPUs: from the driver's choice to the written shard, with the laws of the CPU."""
 
+import os
+from contextlib import suppress
+
 import numpy as np
 import pytest
+import torch
 
 from tests.simulated_machine import machine, start_anew
 from tests.worlds import noise, shard_hashes, write_image, write_network
+from unet_batch.devices import claim as claiming
 from unet_batch.devices import simulated
 from unet_batch.devices.claim import SIMULATED
 from unet_batch.devices.device import open_device
+from unet_batch.devices.simulated_stream import SimulatedEvent, SimulatedStream
+from unet_batch.errors import InputError
+from unet_batch.prediction import autotuner, pipeline
+from unet_batch.prediction.autotuner import assume
 from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.pipeline import Pipelined
+from unet_batch.prediction.request import Request
 from unet_batch.prediction.run import predict
 from unet_batch.prediction.status import status
 from unet_batch.store.masks import Masks
@@ -38,6 +49,7 @@ def device():
 
 FEATURES = [
     {},
+    {"backend": "fused"},
     {"probabilities": True, "confidence": True},
     {"merge": "blend"},
     {"tta": True},
@@ -45,12 +57,12 @@ FEATURES = [
 ]
 
 
-@pytest.mark.parametrize("features", FEATURES, ids=["plain", "layers", "blend", "tta", "levels"])
+@pytest.mark.parametrize("features", FEATURES, ids=["plain", "fused", "layers", "blend", "tta", "levels"])
 def test_the_default_device_gives_the_cpus_masks(machine, world, tmp_path, features):
     gpu = run(world, tmp_path / "gpu.zarr", **features)
     assert gpu.attributes["plan"]["compute"]["device"] == "cuda"
     assert not device().races
-    cpu = run(world, tmp_path / "cpu.zarr", device="cpu", **features)
+    cpu = run(world, tmp_path / "cpu.zarr", device="cpu", **{**features, "backend": "eager"})
     for layer in ("labels", *(name for name in ("probabilities", "confidence") if features.get(name))):
         np.testing.assert_array_equal(
             gpu.read(Box.of_shape(SHAPE), layer=layer), cpu.read(Box.of_shape(SHAPE), layer=layer)
@@ -98,9 +110,118 @@ def test_slow_devices_and_several_packets_keep_their_bytes(machine, world, tmp_p
 
 
 def test_fp16_is_taken_by_a_driver_without_a_gpu_whose_workers_are_elsewhere(monkeypatch, world):
-    from unet_batch.prediction.autotuner import assume
-    from unet_batch.prediction.request import Request
-
     monkeypatch.delenv(SIMULATED, raising=False)
     config = PredictConfig(precision="fp16", scheduler="tcp://127.0.0.1:1")
     assert assume(Request.open(str(world[0]), [str(world[1])], config, None)).precision == "fp16"
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """For each block, how often it waited and copied pageable memory; it is staged while no queue is held."""
+    found = []
+    call, staged = Pipelined.__call__, pipeline._Slot.staged
+
+    def counted(self, *args):
+        before = self.device.counts.copy()
+        try:
+            return call(self, *args)
+        finally:
+            found.append(self.device.counts - before)
+
+    def checked(self, *args):
+        assert not any(one.order.locked() for one in pipelines), "copied while the device's queue is held"
+        return staged(self, *args)
+
+    pipelines = []
+    monkeypatch.setattr(Pipelined, "__call__", counted)
+    monkeypatch.setattr(pipeline._Slot, "staged", checked)
+    made = Pipelined.__init__
+    monkeypatch.setattr(Pipelined, "__init__", lambda self, *a: (pipelines.append(self), made(self, *a))[1])
+    return found
+
+
+def test_a_block_waits_once_and_copies_from_pinned_memory_alone(machine, world, tmp_path, blocks):
+    run(world, tmp_path / "out.zarr", probabilities=True, levels=2)
+    assert len(blocks) == 9
+    assert {(one["synchronisations"], one["pageable"]) for one in blocks} == {(1, 0)}
+
+
+def test_unpinned_memory_is_caught(machine, world, tmp_path, blocks, monkeypatch):
+    monkeypatch.setattr(device(), "pinned", lambda shape, dtype: torch.empty(tuple(shape), dtype=dtype))
+    run(world, tmp_path / "out.zarr")
+    assert all(one["pageable"] for one in blocks)
+
+
+def test_pixels_of_uint16_are_flipped_though_torch_flips_none(machine, world, tmp_path):
+    pixels = noise((2, *SHAPE)).astype(np.uint16) * 200
+    wide = write_image(tmp_path / "wide.zarr", pixels, "cyx", 64), world[1]
+    gpu = run(wide, tmp_path / "gpu.zarr", tta="turns")
+    cpu = run(wide, tmp_path / "cpu.zarr", tta="turns", device="cpu")
+    assert [status(tmp_path / f"{name}.zarr").state for name in ("gpu", "cpu")] == ["done", "done"]
+    np.testing.assert_array_equal(gpu.read(Box.of_shape(SHAPE)), cpu.read(Box.of_shape(SHAPE)))
+
+
+@pytest.mark.parametrize("stream", ["compute", "download"])
+def test_a_missing_wait_is_caught(machine, world, tmp_path, monkeypatch, stream):
+    made, really, forgotten = Pipelined.__init__, SimulatedStream.wait, []
+
+    def forgetful(self, *args):
+        made(self, *args)
+        forgotten.append(getattr(self, stream))
+
+    monkeypatch.setattr(Pipelined, "__init__", forgetful)
+    monkeypatch.setattr(SimulatedStream, "wait", lambda self, event: self in forgotten or really(self, event))
+    with suppress(OverflowError):  # counts are poison where the copy back does not wait
+        run(world, tmp_path / "out.zarr")
+    assert any("without waiting" in race for race in device().races)
+
+
+def test_a_slot_used_too_early_is_caught(machine, world, tmp_path, monkeypatch):
+    monkeypatch.setattr(SimulatedEvent, "synchronize", lambda self: None)
+    with pytest.raises(OverflowError, match="-85 out of bounds"):  # what the host reads is poison
+        run(world, tmp_path / "out.zarr")
+
+
+def test_a_context_in_the_driver_is_caught(machine, world, monkeypatch):
+    request = Request.open(str(world[0]), [str(world[1])], PredictConfig(**SETTINGS), None)
+    assume(request)
+    assert simulated.contexts() == []
+    monkeypatch.setattr(autotuner, "_memory", lambda *_: device().memory().free)  # as once: it asks the GPU
+    assume(request)
+    assert simulated.contexts() == ["SIM-0"]
+
+
+def test_a_wrong_ordinal_is_caught(machine, monkeypatch):
+    def claimed():
+        """The devices of two workers, one after the other in this process."""
+        found = []
+        for _ in range(2):
+            monkeypatch.setattr(claiming, "_held", {})
+            environ = {SIMULATED: os.environ[SIMULATED]}
+            name = claiming.claim(environ, hide=True)
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environ["CUDA_VISIBLE_DEVICES"])
+            found.append(open_device(name).label)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        return found
+
+    assert claimed() == ["SIM-0", "SIM-1"]
+    machine()
+    monkeypatch.setattr(claiming, "_name", lambda chosen, devices, environ: f"cuda:{devices.index(chosen)}")
+    with pytest.raises((InputError, KeyError)):
+        claimed()
+
+
+def test_what_does_not_compile_is_not_chosen(machine, world, monkeypatch):
+    tried = []
+
+    def rate(module, request, choice, *_):
+        tried.append(choice.backend)
+        if choice.backend != "eager":
+            raise RuntimeError("no C compiler was found")
+        return 1.0
+
+    monkeypatch.setattr(autotuner, "_rate", rate)
+    config = PredictConfig(**{**SETTINGS, "backend": "auto"})
+    choice = autotuner.Autotuner(str(world[0]), (str(world[1]),), config, None, 1, measure=True)()
+    assert tried == ["eager", "fused", "compile"]
+    assert (choice.device, choice.backend) == ("cuda", "eager")

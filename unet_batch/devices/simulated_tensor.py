@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 ATEN = torch.ops.aten
 
 
+def _convolution_relu(x: Tensor, weight: Tensor, *words: Any) -> Tensor:
+    bias, stride, padding, dilation, groups = words
+    none = [0] * len(stride)
+    found: Tensor = ATEN.convolution(x, weight, bias, stride, padding, dilation, False, none, groups)
+    return found.relu()
+
+
+COMPUTED = {ATEN.cudnn_convolution_relu.default: _convolution_relu}  # what the CPU has no kernel for
+
+
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+NOT_UNSIGNED = (ATEN.flip.default, ATEN.index.Tensor, ATEN.add.Tensor, ATEN.mul.Tensor)  # on CUDA devices
+
+
 def poison(tensor: Tensor) -> Tensor:
     """``tensor`` filled with what no one would take for a result."""
     if tensor.is_floating_point():
@@ -168,6 +182,8 @@ def _computed(device: "SimulatedDevice", func: Any, args: tuple[Any, ...], kwarg
     if kwargs.get("device") is not None:
         kwargs["device"] = torch.device("cpu")
     inputs = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, SimulatedTensor)]
+    if func in NOT_UNSIGNED and inputs[0].dtype in UNSIGNED:
+        raise NotImplementedError(f"{func} not implemented for {inputs[0].dtype} on {device.name}")
 
     def plain(one: Any) -> Any:
         if isinstance(one, Tensor) and one.is_meta and not isinstance(one, SimulatedTensor):
@@ -176,7 +192,7 @@ def _computed(device: "SimulatedDevice", func: Any, args: tuple[Any, ...], kwarg
             return one
         return one.elem if any(one is target for target in written) else one.seen(stream)
 
-    out = func(*tree_map(plain, args), **tree_map(plain, kwargs))
+    out = COMPUTED.get(func, func)(*tree_map(plain, args), **tree_map(plain, kwargs))
     stamp = stream.launch()
     device.counts["kernels"] += 1
     for target in written:

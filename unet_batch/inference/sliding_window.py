@@ -20,6 +20,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from unet_batch.devices.device import Device, open_device
 from unet_batch.inference.canvas import LabelCanvas, ProbabilityCanvas, decide, stacked
+from unet_batch.inference.program import Program
 from unet_batch.inference.views import Averaging, View, views
 from unet_batch.models import heads
 from unet_batch.models.spec import ModelSpec
@@ -57,15 +59,6 @@ class Form:
     def smaller(self) -> "Form":
         """The next that takes less memory."""
         return Form(max(1, self.tiles // 2)) if self.tiles > 1 else replace(self, halvings=self.halvings + 1)
-
-
-@dataclass(slots=True)
-class _Program:
-    """A batch of tiles of one shape as captured work: ``replay`` computes ``out`` from ``x``."""
-
-    x: Tensor
-    out: Tensor
-    replay: Callable[[], None]
 
 
 class SlidingWindow:
@@ -110,7 +103,7 @@ class SlidingWindow:
         )
         self.form = Form(batch)
         self.difference: float | None = None
-        self._programs: dict[tuple[bool, torch.dtype], _Program] = {}
+        self._programs: dict[tuple[bool, torch.dtype], Program] = {}
 
     @property
     def averages(self) -> bool:
@@ -191,33 +184,12 @@ class SlidingWindow:
                 self._shrink(stacked(seen))
 
     def _replayed(self, seen: Sequence[Tensor], *, decided: bool) -> Sequence[Tensor]:
-        """As ``_results``, by a captured program; rows of ``x`` behind the tiles hold earlier ones."""
+        """As ``_results``, by a captured program."""
         key = (decided, seen[0].dtype)
         if key not in self._programs:
-            self._programs[key] = self._program(seen[0], decided=decided)
-        program = self._programs[key]
-        for row, one in zip(program.x, seen, strict=False):
-            row.copy_(one)
-        program.replay()
-        return [found.clone() for found in program.out[: len(seen)]]
-
-    def _program(self, like: Tensor, *, decided: bool) -> _Program:
-        x = self.device.empty((self.batch, *like.shape), like.dtype).zero_()
-        out = torch.stack(list(self._results(x, decided=decided)))
-        program = _Program(x, out, lambda: None)
-
-        def run() -> None:
-            for row, found in zip(out, self._results(x, decided=decided), strict=True):
-                row.copy_(found)
-
-        try:
-            program.replay = self.device.capture(run)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # a foreign network that waits for the device cannot be captured
-            logger.info("networks are not captured (%s)", str(error).split("\n", 1)[0])
-            program.replay = run
-        return program
+            compute = partial(self._results, decided=decided)
+            self._programs[key] = Program.of(self.device, self.batch, seen[0], compute)
+        return self._programs[key](seen)
 
     def _results(self, x: Tensor, *, decided: bool) -> Iterator[Tensor]:
         logits_do = decided and not self.averages

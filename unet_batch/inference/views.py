@@ -25,13 +25,23 @@ class View:
 
     def of(self, x: "Tensor") -> "Tensor":
         """(..., *spatial) as this view shows it."""
-        turned = x.rot90(1, (-2, -1)) if self.turned else x
-        return turned.flip(self.flipped) if self.flipped else turned
+        signed = _signed(x)
+        turned = signed.rot90(1, (-2, -1)) if self.turned else signed
+        return (turned.flip(self.flipped) if self.flipped else turned).view(x.dtype)
 
     def back(self, y: "Tensor") -> "Tensor":
         """What was found in this view, where it belongs."""
         unflipped = y.flip(self.flipped) if self.flipped else y
         return unflipped.rot90(-1, (-2, -1)) if self.turned else unflipped
+
+
+def _signed(x: "Tensor") -> "Tensor":
+    """``x`` in the bits of a type that torch moves: it flips no unsigned ones but bytes."""
+    if x.dtype.is_floating_point or x.dtype.is_signed or x.dtype.itemsize == 1:
+        return x
+    import torch  # noqa: PLC0415 - planning averages too, without it
+
+    return x.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[x.dtype.itemsize])
 
 
 def views(dims: int, averaging: Averaging) -> list[View]:

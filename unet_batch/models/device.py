@@ -15,7 +15,7 @@ from unet_batch.devices.device import cuda_has_bf16, cuda_works, open_device
 from unet_batch.errors import InputError
 from unet_batch.models import normalise
 from unet_batch.models.feed import Feed
-from unet_batch.models.folding import fold_batch_norm
+from unet_batch.models.folding import fold_batch_norm, fuse_relu
 from unet_batch.models.layers import channels_last
 from unet_batch.models.machine import cpu_has_bf16
 from unet_batch.models.normalise import Affine
@@ -107,6 +107,8 @@ def prepare(
         if device != "cpu":
             raise InputError(f"backend openvino: runs on the CPU, not on {device}; use eager or compile")
         return OpenVinoNetwork(model, runtime, feed, _example(spec, feed))
+    if runtime.backend == "fused" and device == "cpu":
+        raise InputError("backend fused: runs on CUDA devices, not on the CPU; use eager or openvino")
     _fix_arithmetic()
     network = TorchNetwork(
         _ready(model, spec, runtime, feed.affine),
@@ -168,6 +170,8 @@ def _ready(model: nn.Module, spec: ModelSpec, runtime: Runtime, affine: Affine |
     network = fold_batch_norm(model).to(dtype=dtype)
     network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own stub lacks it
     network = open_device(runtime.device).move(network)
+    if runtime.backend == "fused":
+        network = fuse_relu(network)
     if runtime.backend == "compile":
         network = torch.compile(network, dynamic=False)  # type: ignore[assignment]
     # The affine stays float32, whatever the network computes in.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Backend = Literal["eager", "compile", "openvino"]
+Backend = Literal["eager", "fused", "compile", "openvino"]
 
 
 @dataclass(frozen=True, slots=True)

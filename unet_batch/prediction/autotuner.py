@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from unet_batch.errors import InputError, one_line
 from unet_batch.models.machine import cpu_has_bf16, device_kind, free_memory
 from unet_batch.models.normalise import Affine
-from unet_batch.models.runtime import Runtime
+from unet_batch.models.runtime import Backend, Runtime
 from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.plan import Choice
@@ -116,7 +116,9 @@ class Autotuner:
         if (decided or todo < SMALL * _pixels(choice)) and not self.measure:
             return self._convertible(choice, module, request.spec, device)
         best = self._fastest(request, choice, module, device, memory)
-        return self._compiled(best, todo, request.spec, module, device)
+        best = self._in_another_form(best, "fused", request, module, device) if device != "cpu" else best
+        pays = bool(best.rate) and todo / _rate_of(best) * COMPILE_GAIN > 3 * COMPILE_SECONDS
+        return self._in_another_form(best, "compile", request, module, device) if pays else best
 
     def _convertible(self, choice: Choice, module: "nn.Module", spec: ModelSpec, device: str) -> Choice:
         """``choice``, with eager where the assumed backend cannot take this network."""
@@ -162,27 +164,18 @@ class Autotuner:
         rate = _rate(module, request, choice, device, threads)
         return replace(choice, rate=rate)
 
-    def _compiled(
-        self, best: Choice, pixels: int, spec: ModelSpec, module: "nn.Module", device: str
+    def _in_another_form(
+        self, best: Choice, backend: Backend, request: Request, module: "nn.Module", device: str
     ) -> Choice:
-        """``best`` compiled where that pays and works: without a compiler for Triton it does not."""
-        gain = pixels / best.rate * COMPILE_GAIN if best.rate else 0.0
-        if self.config.backend != "auto" or best.backend != "eager" or gain <= 3 * COMPILE_SECONDS:
+        """``best`` by another backend where that works and is faster: without a compiler Triton does not."""
+        if self.config.backend != "auto" or best.backend == "openvino":
             return best
-        from unet_batch.devices.device import open_device  # noqa: PLC0415 - imports torch
-        from unet_batch.models.device import prepare  # noqa: PLC0415
-        from unet_batch.models.feed import Feed  # noqa: PLC0415
-
-        compiled, feed = replace(best, backend="compile"), Feed(input_shape(spec, best))
         try:
-            network = prepare(module, spec, _runtime(compiled, device, self.threads), feed)
-            place = open_device(device)
-            network(place.empty(feed.shape, feed.dtype))
-            place.synchronize()
+            other = self._rated(replace(best, backend=backend), request, module, device)
         except Exception as error:  # noqa: BLE001 - torch's compiler raises anything
-            logger.warning("torch.compile does not work here (%s); eager is used", one_line(error))
+            logger.warning("%s does not work here (%s); %s is used", backend, one_line(error), best.backend)
             return best
-        return compiled
+        return max(best, other, key=_rate_of)
 
 
 def _checked(path: str, module: "nn.Module", spec: ModelSpec) -> list[str]:

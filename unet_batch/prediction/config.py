@@ -49,7 +49,8 @@ class PredictConfig(ExecutionConfig):
         tile: pixels that one network input answers for, one number or one per spatial axis.
         batch: tiles per network call.
         precision: arithmetic of the network.
-        backend: ``eager`` and ``compile`` (torch) or ``openvino`` (CPU).
+        backend: ``eager``, ``compile`` (torch), ``fused`` (eager, with each convolution, bias and ReLU in one
+            kernel; CUDA) or ``openvino`` (CPU).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         merge: ``crop`` (exact networks) or ``blend`` overlapping tiles by weights.
         overlap: share of a tile that overlaps the next when blending.
@@ -80,7 +81,7 @@ class PredictConfig(ExecutionConfig):
     tile: Auto | Extents = "auto"
     batch: Auto | Extent = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    backend: Literal["auto", "eager", "compile", "openvino"] = "auto"
+    backend: Literal["auto", "eager", "fused", "compile", "openvino"] = "auto"
     device: DeviceName = "auto"
     merge: Literal["auto", "crop", "blend"] = "auto"
     overlap: float = Field(default=0.5, gt=0, lt=1)

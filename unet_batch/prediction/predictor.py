@@ -81,7 +81,7 @@ class Predictor:
             batch=compute.batch,
             tta=compute.tta,
             device=runtime.device,
-            batches="captured" if compute.backend == "eager" else "full",
+            batches="captured" if compute.backend in ("eager", "fused") else "full",
         )
 
     def answer(self, hull: NDArray[Any], region: Box, valid: NDArray[np.bool_] | None = None) -> Answer:

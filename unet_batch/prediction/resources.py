@@ -23,7 +23,7 @@ MEMORY_SHARE = 0.35  # of what is free, for the networks of all workers of a mac
 BUSY_SHARE = 0.95  # of threads and time, that calls at once must use: the last ones of a run may lack blocks
 # Peak of a U-Net in copies of its finest feature map: skip, up-sampled, concatenated, two convolutions.
 # Measured on CPUs: eager 8.2; OpenVINO, which uses memory again, 4.0 to 4.8.
-FEATURE_MAPS = {"eager": 8, "compile": 8, "openvino": 5}
+FEATURE_MAPS = {"eager": 8, "fused": 8, "compile": 8, "openvino": 5}
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
