@@ -5,12 +5,14 @@
 
 Each case is printed when it ends, and the JSON is written as it grows. It needs the package, torch and numpy.
 
-- ``forward``: megapixels of output per second of a network in eager mode, compiled, and as a captured graph:
-  asynchronous calls on one input, so that the host is never waited for; and its share of what the card's
-  arithmetic allows.
+- ``forward``: megapixels of output per second of a network in eager mode, compiled, and as a captured graph
+  without and with fused convolutions: asynchronous calls on one input, so that the host is never waited for;
+  and its share of what the card's arithmetic allows.
 - ``end_to_end``: ``predict`` over an image large enough for ``--seconds`` of the device's work. The image's
   shards are hard links to one, so that it costs no disk. Its rate beside the graph's, and seconds by stage.
-- ``training``: steps per second on one batch that lies on the device.
+- ``stages``: seconds of one block in each stage alone: read and decode, copy in, compute, copy out, encode
+  and write.
+- ``training``: steps per second on one batch that lies on the device. (benchmarks/feeding.py feeds them.)
 """
 
 import argparse
@@ -42,12 +44,19 @@ from unet_batch.models.layers import channels_last
 from unet_batch.models.normalise import Affine
 from unet_batch.models.runtime import Backend, Runtime
 from unet_batch.models.spec import ModelSpec
+from unet_batch.prediction.autotuner import assume
 from unet_batch.prediction.config import PredictConfig
+from unet_batch.prediction.nodata import NoData
+from unet_batch.prediction.output import layout_of
+from unet_batch.prediction.planning import make_plan
+from unet_batch.prediction.predictor import Predictor
+from unet_batch.prediction.request import Request
 from unet_batch.prediction.run import predict
 from unet_batch.schedule.events import Event
 from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.layout import PyramidLayout
+from unet_batch.store.masks import Masks
 from unet_batch.tiling import Box
 
 BLOCK = 4096
@@ -79,6 +88,7 @@ QUICK = (
 FORMS: dict[str, tuple[Backend, bool]] = {
     "eager": ("eager", False),
     "graph": ("eager", True),
+    "fused graph": ("fused", True),
     "compile": ("compile", False),
 }
 
@@ -195,6 +205,46 @@ def end_to_end(case: Case, folder: Path, rate: float, seconds: float, block: int
     }
 
 
+def stages(case: Case, folder: Path, device: Device, block: int) -> dict[str, float]:
+    """Seconds of a block in each stage alone, the best of three; work on the device ends by an event."""
+    spec = spec_of(case)
+    image = linked_image(folder / "image.zarr", spec, block, block)
+    model = folder / "network.safetensors"
+    save_checkpoint(model, build(spec, seed=0), spec)
+    config = PredictConfig(block=block, precision="bf16", backend="eager", device=device.name)
+    request = Request.open(str(image), [str(model)], config, None)
+    plan = make_plan(request, assume(request))
+    network = Predictor(plan, [str(model)], plan.runtime(device.name, None), 1, 255)
+    box = plan.blocks.box(0)
+    opened, masks = Image.open(image), Masks.create(folder / "masks.zarr", layout_of(plan, request), {})
+    hull = NoData.open(plan, opened).read(opened, plan.tiles.read_box(box), box)[0]
+    staged = device.pinned(hull.shape, torch.from_numpy(hull).dtype)
+    np.copyto(staged.numpy(), hull)
+    pixels = device.upload(staged)
+    labels = network.layers(pixels, None, box, None)[0]["labels"][0]
+    back = device.pinned(labels.shape, labels.dtype)
+    device.download(labels, back)
+    device.synchronize()
+    written = {name: [back.numpy()] * layer.written_levels for name, layer in masks.layers.items()}
+    work: dict[str, Callable[[], object]] = {
+        "read, decode": lambda: opened.read(box),
+        "copy in": lambda: device.upload(staged, pixels),
+        "compute": lambda: network.layers(pixels, None, box, None),
+        "copy out": lambda: device.download(labels, back),
+        "encode, write": lambda: masks.layers["labels"].write(box, written["labels"][0]),
+    }
+    return {name: round(min(alone(device, act) for _ in range(3)), 6) for name, act in work.items()}
+
+
+def alone(device: Device, act: Callable[[], object]) -> float:
+    """Seconds until the event behind the work has come."""
+    device.synchronize()
+    began = time.perf_counter()
+    act()
+    device.current_stream().record().synchronize()
+    return time.perf_counter() - began
+
+
 def training(dims: int, device: Device, seconds: float, side: int) -> dict[str, Any]:
     """Forward, loss, backward and update on one batch."""
     spec = ModelSpec(
@@ -236,6 +286,10 @@ def measured(report: dict[str, Any], device: Device, chosen: argparse.Namespace)
             report["cases"][name] = training(dims, device, seconds, 16 if chosen.quick else patch)
             yield name
     for case in cases[:2]:
+        if (name := f"stages: {case.name}") not in report["cases"]:
+            with TemporaryDirectory() as folder:
+                report["cases"][name] = stages(case, Path(folder), device, 128 if chosen.quick else BLOCK)
+            yield name
         rate = report["cases"][f"forward: {case.name}"].get("graph")
         if (name := f"end to end: {case.name}") not in report["cases"] and isinstance(rate, float):
             wanted, block = (1.0, 128) if chosen.quick else (chosen.seconds, BLOCK)

@@ -14,6 +14,7 @@ from unet_batch.devices.device import open_device
 from unet_batch.errors import TrainingError
 from unet_batch.training import batches, log, trainer
 from unet_batch.training.augment import augment
+from unet_batch.training.distributed import Ranks
 from unet_batch.training.files import RunFolder
 from unet_batch.training.history import read_history
 from unet_batch.training.hooks import Hooks
@@ -167,3 +168,13 @@ def test_an_unpinned_copy_is_caught(machine, world, tmp_path, monkeypatch):
     monkeypatch.setattr(augment, "sent", lambda values, place: values.to(place))
     device, _ = trained(world, tmp_path, run={"device": "auto", "steps": 3, "checkpoint_every": 10})
     assert device.counts["pageable"] >= 3 * 2 * 4  # steps, images and labels, samples
+
+
+def test_compiled_is_what_exchanges_gradients(world, tmp_path, monkeypatch):
+    """Around the exchange, which then runs beside the backward pass; not within it."""
+    order = []
+    monkeypatch.setattr(Ranks, "parallel", lambda _, module, **__: order.append("exchange") or module)
+    monkeypatch.setattr(torch, "compile", lambda module: order.append("compile") or module)
+    config = config_of(world, tmp_path, run={"compile": True})
+    trainer.make_trainer(config, Ranks(0, 1, torch.device("cpu")), RunFolder(tmp_path), Hooks())
+    assert order == ["exchange", "compile"]
