@@ -60,4 +60,46 @@ EXPLAINED: tuple[tuple[str, str, str, str], ...] = (
         "attributes.unet_batch.annotations.*: only *",
         "who paints the blocks is no part of what labels say of themselves; new settings are",
     ),
+    (
+        "model new *",
+        "*.safetensors/*",
+        "__metadata__.spec: *",
+        "a spec says how blocks are built (`blocks: plain`), and how instances are made of its masks",
+    ),
+    (
+        "model info",
+        "answer",
+        "*",
+        "a spec says how blocks are built (`blocks: plain`), and how instances are made of its masks",
+    ),
+    (
+        "*",
+        "*/zarr.json",
+        "attributes.unet_batch.plan.model.spec.*: only after",
+        "the same key in the plan, which compares as the older code's with its default",
+    ),
+    (
+        "*",
+        "*",
+        "*plan_hash: *",
+        "the hash of a plan whose spec has more keys; stores are compared by the plan and go on",
+    ),
+    (
+        "*",
+        "*/ledger/zarr.json",
+        "attributes.ledger.*: only after",
+        "a ledger keeps what opens it when one of its files is torn",
+    ),
+    (
+        "ingest *",
+        "*/zarr.json",
+        "attributes.unet_batch.source: only after",
+        "an image keeps what its file says of objective, scanner and stain",
+    ),
+    (
+        "report",
+        "report.html/.",
+        "21: *",
+        "the command leaves out who computes the blocks, which whoever repeats it knows best",
+    ),
 )

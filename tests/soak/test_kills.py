@@ -77,7 +77,8 @@ def content(out):
 
 
 def remove(out):
-    for path in (out, out.with_suffix(".zarr"), out.with_name(f"{out.name}.partial")):
+    beside = [out.with_name(f"{out.name}{ending}") for ending in (".partial", ".aux.xml")]
+    for path in (out, out.with_suffix(".zarr"), *beside):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
