@@ -32,8 +32,12 @@ def test_a_wrong_type_is_one_line(name, wrong):
         if one.kind is one.POSITIONAL_OR_KEYWORD
         and (one.default is one.empty or one.name in ("out", "model"))
     ]
+    parameters = inspect.signature(function).parameters.values()
+    keys = {
+        one.name: wrong for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty
+    }
     with pytest.raises((InputError, MissingError)) as told:
-        function(*[wrong] * len(required))
+        function(*[wrong] * len(required), **keys)
     assert "\n" not in str(told.value)
     assert " at 0x" not in str(told.value)
 

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from unet_batch.colours import Colours
 from unet_batch.config import Config, load
 from unet_batch.models.instance_rules import InstanceRules
 from unet_batch.models.presets import ARCHITECTURE_DEFAULTS, PRESETS
@@ -96,6 +97,8 @@ class ModelSpec(Config):
         dropout: probability at the end of the contracting path.
         blocks: whether the two convolutions of a level add their input to their result.
         pixel_size: micrometres or map units per pixel of the training images.
+        colours: colour by class name, such as ``{water: blue, road: '#787880'}``; masks, exports and pictures
+            show it. Classes that are not named have the usual colours.
         objects: how instances are made of what this network predicts, where nobody says otherwise.
         output: of an exported network that gives several, the key or position of the one that counts.
         activation: what an exported network ends in; ``none`` gives logits, ``argmax`` labels.
@@ -111,6 +114,7 @@ class ModelSpec(Config):
     head: Literal["multiclass", "multilabel", "regression"] = "multiclass"
     normalisation: Normalisation = "none"
     pixel_size: Positive | None = None
+    colours: Colours = ()
     objects: InstanceRules | None = None
 
     width: int = Field(default=32, ge=1, le=4096)

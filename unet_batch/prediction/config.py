@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from unet_batch.colours import Colours
 from unet_batch.config import Compression, Config, DeviceName
 from unet_batch.engine.config import ExecutionConfig
 from unet_batch.inference.views import Averaging
@@ -72,6 +73,7 @@ class PredictConfig(ExecutionConfig):
         confidence: keep the probability of the winning class in the same way.
         tta: average over flips of every tile (``true``), or over flips and quarter turns in the plane of the
             last two axes (``turns``), which needs tiles that are as high as wide.
+        colours: colour by class name, before those of the network; masks, exports and pictures show it.
         levels: levels of the mask's pyramid, the full one included.
         chunk: inner chunk of a shard in pixels.
         compression: ``zstd``, ``zstd:LEVEL``, ``blosc-lz4`` or ``none``; always with a checksum.
@@ -98,6 +100,7 @@ class PredictConfig(ExecutionConfig):
     probabilities: bool = False
     confidence: bool = False
     tta: Averaging = False
+    colours: Colours = ()
     levels: Auto | Annotated[int, Field(ge=1, le=32)] = "auto"
     chunk: Extent | None = None
     compression: Compression = "zstd"

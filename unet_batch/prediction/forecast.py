@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.calls import checked
 from unet_batch.prediction.autotuner import Autotuner
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.estimate import Estimate
@@ -99,6 +100,7 @@ class Scenario:
         return cls(devices, together[bound], bound, stages)
 
 
+@checked
 def forecast(
     image: str | Path,
     model: str | Path | Sequence[str | Path],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import Any
 
+from unet_batch.colours import of_class
 from unet_batch.errors import FormatError, one_line
 from unet_batch.store.units import canonical, length
 
@@ -113,8 +114,11 @@ def channel_colours(count: int) -> tuple[Rgba, ...]:
 
 
 def class_colours(names: Sequence[str]) -> tuple[Rgba, ...]:
-    """A colour per class, hues far apart; a first class named background is transparent."""
-    colours = [_hue(i) for i in range(len(names))]
+    """A colour per class: of common ones by name, else hues far apart; a first background is transparent."""
+    colours: list[Rgba] = []
+    for i, name in enumerate(names):
+        usual = of_class(name)
+        colours.append(usual if usual is not None and usual not in colours else _hue(i))
     if names and names[0].lower() == "background":
         colours[0] = (0, 0, 0, 0)
     return tuple(colours)

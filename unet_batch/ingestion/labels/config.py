@@ -1,30 +1,11 @@
 """What `unet-batch ingest labels` may be told."""
 
-import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
+from unet_batch.colours import Colour
 from unet_batch.ingestion.config import IngestConfig
-
-_NAMED = {"black": (0, 0, 0), "white": (255, 255, 255), "red": (255, 0, 0), "green": (0, 255, 0)}
-_NAMED |= {"blue": (0, 0, 255), "yellow": (255, 255, 0), "magenta": (255, 0, 255), "cyan": (0, 255, 255)}
-
-
-def _colour(value: Any) -> Any:
-    """Three numbers of a colour: from `#ff0000`, `255 0 0`, `255, 0, 0`, a list, or a plain name."""
-    if isinstance(value, str):
-        text = value.strip().lower()
-        if text in _NAMED:
-            return _NAMED[text]
-        if re.fullmatch(r"#?[0-9a-f]{6}", text):
-            return tuple(bytes.fromhex(text.removeprefix("#")))
-        return tuple(re.split(r"[\s,;]+", text))
-    return value
-
-
-Byte = Annotated[int, Field(ge=0, le=255)]
-Colour = Annotated[tuple[Byte, Byte, Byte], BeforeValidator(_colour)]
 
 
 class LabelsConfig(IngestConfig):

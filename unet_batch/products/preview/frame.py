@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
+from unet_batch.products.preview.font import Font, drawable, font_of
 from unet_batch.products.scale import scale_bar
 
 Entry = tuple[str, tuple[int, int, int]]
@@ -13,8 +14,8 @@ Entry = tuple[str, tuple[int, int, int]]
 def framed(picture: Pillow.Image, width: float, unit: str | None, entries: Sequence[Entry]) -> Pillow.Image:
     """``picture``, which is ``width`` units wide, with a scale bar, above a legend."""
     size = max(12, min(32, picture.width // 45))
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow's wheels have FreeType"
+    font = font_of(size)
+    entries = [(drawable(name, font), colour) for name, colour in entries]
     picture = picture.copy()
     _draw_bar(ImageDraw.Draw(picture), picture.size, scale_bar(width, unit), font)
     if not entries:
@@ -36,10 +37,8 @@ def framed(picture: Pillow.Image, width: float, unit: str | None, entries: Seque
     return result
 
 
-def _draw_bar(
-    draw: ImageDraw.ImageDraw, size: tuple[int, int], bar: tuple[float, str], font: ImageFont.FreeTypeFont
-) -> None:
-    share, label = bar
+def _draw_bar(draw: ImageDraw.ImageDraw, size: tuple[int, int], bar: tuple[float, str], font: Font) -> None:
+    share, label = bar[0], drawable(bar[1], font)
     unit = font.size
     left, bottom = unit, size[1] - unit
     right = left + share * size[0]
@@ -49,7 +48,7 @@ def _draw_bar(
     draw.text(where, label, font=font, fill="white", stroke_width=max(1, int(unit // 8)), stroke_fill="black")
 
 
-def _rows(entries: Sequence[Entry], width: int, size: int, font: ImageFont.FreeTypeFont) -> list[list[Entry]]:
+def _rows(entries: Sequence[Entry], width: int, size: int, font: Font) -> list[list[Entry]]:
     rows: list[list[Entry]] = [[]]
     used = 0.0
     for entry in entries:
@@ -62,5 +61,5 @@ def _rows(entries: Sequence[Entry], width: int, size: int, font: ImageFont.FreeT
     return rows
 
 
-def _width(name: str, size: int, font: ImageFont.FreeTypeFont) -> float:
+def _width(name: str, size: int, font: Font) -> float:
     return font.getlength(name) + size * 2.6
