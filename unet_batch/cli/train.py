@@ -1,6 +1,7 @@
 """``unet-batch train``; under torchrun, ``-m unet_batch train``, on every rank."""
 
 import os
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from unet_batch.cli import options
 from unet_batch.cli.exit_codes import ExitCode
 from unet_batch.cli.progress import display, echo_line, of_step
 from unet_batch.cli.stopping import on_signals
-from unet_batch.errors import RankError, UnetBatchError
+from unet_batch.errors import RankError, UnetBatchError, one_line
 from unet_batch.extras import needed
 
 if TYPE_CHECKING:
@@ -55,9 +56,25 @@ def command(
         if first or isinstance(error, RankError):
             raise
         return ExitCode.REFUSED  # the first rank has said why
+    except Exception as error:
+        if "RANK" not in os.environ:
+            raise
+        raise _dead_rank(config.run.out, error) from None
     if first:
         _show(result, **flags)
     return 0 if result.finished or "TORCHELASTIC_RUN_ID" in os.environ else ExitCode.STOPPED
+
+
+def _dead_rank(out: Path, error: Exception) -> RankError:
+    """One line for many terminals in one; the traceback goes to a file of its own."""
+    rank, count = os.environ["RANK"], os.environ.get("WORLD_SIZE", "?")
+    path = out / f"rank{rank}.traceback"
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return RankError(
+        f"rank {rank} of {count} died of {one_line(error)}; its traceback is in {path}. The run goes on from "
+        "its last state when it is started again"
+    )
 
 
 def _train(config: "TrainConfig", *, first: bool, **flags: bool) -> "TrainResult":

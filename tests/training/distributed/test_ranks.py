@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import unet_batch
+from tests.cli.program import call
 from tests.training.distributed.ranks import ended, free_port, rank, run_ranks, write_settings
 from tests.training.run.worlds import NETWORK, config_of, values_of
 from unet_batch.errors import InputError, RankError
@@ -155,3 +156,17 @@ def test_a_port_in_use_is_one_line(place):
 def test_half_an_environment_is_one_line(place, monkeypatch):
     place(0, "many")
     assert "MASTER_PORT" in refusal(InputError)
+
+
+def test_a_rank_that_dies_is_one_line_and_its_traceback_a_file(world, tmp_path, monkeypatch):
+    def train(*_, **__):
+        raise ValueError("no such shape")
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("unet_batch.training.run.train", train)
+    config = write_settings(tmp_path / "train.yaml", values_of(world, tmp_path / "out"))
+    told = call("train", "--config", config).refusal
+    path = tmp_path / "out" / "rank1.traceback"
+    assert told.startswith(f"rank 1 of 2 died of ValueError: no such shape; its traceback is in {path}.")
+    assert "in train\n" in path.read_text()
