@@ -13,7 +13,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NEWEST := .venv-newest
-ALL := .[fast,train,geo,products,slides,microscopes,volumes,view,demo,test,dev]
+ALL := .[fast,train,geo,products,onnx,smp,slides,microscopes,volumes,view,demo,test,dev]
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-newest test-gpu soak check format bench bench-gpu clean

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from unet_batch.models.build import build as build
     from unet_batch.models.checkpoint import load_checkpoint as load_checkpoint
     from unet_batch.models.checkpoint import save_checkpoint as save_checkpoint
+    from unet_batch.models.exporting.run import export_network as export_network
+    from unet_batch.models.importing.run import import_network as import_network
     from unet_batch.models.spec import ModelSpec as ModelSpec
     from unet_batch.prediction.config import PredictConfig as PredictConfig
     from unet_batch.prediction.forecast import forecast as forecast
@@ -69,6 +71,8 @@ _HOMES = {
     "predict": "unet_batch.prediction.predict",
     "predict_many": "unet_batch.prediction.many",
     "export": "unet_batch.products.export.run",
+    "export_network": "unet_batch.models.exporting.run",
+    "import_network": "unet_batch.models.importing.run",
     "ingest": "unet_batch.ingestion.run",
     "ingest_annotations": "unet_batch.ingestion.annotations.run",
     "ingest_labels": "unet_batch.ingestion.labels.run",

@@ -76,11 +76,22 @@ def load(kind: type[ConfigT], path: str | Path | None = None, overrides: Sequenc
         MissingError: no such file.
         ConfigError: not YAML, an unknown key (the nearest known one is named) or an unusable value.
     """
-    values = read_yaml(Path(path)) if path is not None else {}
-    for item in overrides:
-        _set(values, item)
+    values = read_values(None if path is None else Path(path), overrides)
     sources = [str(path)] if path is not None else []
     return validate(kind, values, where=" with ".join([*sources, *(["--set"] if overrides else [])]))
+
+
+def read_values(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What a YAML file and ``key=value`` overrides say, not checked.
+
+    Raises:
+        MissingError: no such file.
+        ConfigError: not YAML.
+    """
+    values = read_yaml(path) if path is not None else {}
+    for item in overrides:
+        _set(values, item)
+    return values
 
 
 def validate(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT:

@@ -70,6 +70,12 @@ def test_the_stride_of_an_output_at_a_quarter_is_its_step():
     assert measured(AsLogits(network, spec), 2, 1) == ReceptiveField(margin=8, multiple=4)
 
 
+def test_sizes_that_are_rounded_up_inside_are_not_legal():
+    """Half the size and back: 63 px give 64, which are not those of the 63."""
+    down, up = nn.Conv2d(1, 2, 3, stride=2, padding=1), nn.ConvTranspose2d(2, 2, 2, stride=2)
+    assert measured(nn.Sequential(down, up), 2, 1) == ReceptiveField(margin=2, multiple=2)
+
+
 class OnlyOneSize(nn.Module):
     def __init__(self):
         super().__init__()

@@ -1,5 +1,6 @@
 """Published sizes and counts, initialisation, heads; the encoder of TernausNet from a file."""
 
+import importlib
 import math
 import pickle
 
@@ -12,6 +13,7 @@ from unet_batch.errors import CheckpointError, SpecError
 from unet_batch.models import heads
 from unet_batch.models.build import build
 from unet_batch.models.folding import fold_batch_norm
+from unet_batch.models.library import library_network
 from unet_batch.models.spec import ModelSpec
 from unet_batch.models.ternausnet import load_encoder
 
@@ -161,8 +163,23 @@ def test_an_encoder_needs_its_network_and_no_pickle(encoder_file, tmp_path):
         load_encoder(build(ModelSpec(in_channels=3, classes=["a", "b"], width=1)), encoder_file())
     path = tmp_path / "vgg11.pth"
     path.write_bytes(pickle.dumps({"features.0.weight": 1}))
-    with pytest.raises(CheckpointError, match=r"is a pickle.*safetensors.torch.save_file"):
+    with pytest.raises(CheckpointError, match=r"is a pickle.*unet-batch model import"):
         load_encoder(build(ModelSpec(preset="ternausnet-11", width=1)), path)
+
+
+def test_the_encoder_gives_torchvisions_own_features(tmp_path):
+    library_network(
+        ModelSpec(architecture="smp", name="Unet", encoder="resnet18", in_channels=3, classes=["a", "b"])
+    )
+    torchvision = importlib.import_module("torchvision")
+    torch.manual_seed(0)
+    theirs = torchvision.models.vgg11(weights=None).eval()
+    save_file(theirs.state_dict(), tmp_path / "vgg11.safetensors")
+    model = build(ModelSpec(preset="ternausnet-11", width=1)).eval()
+    load_encoder(model, tmp_path / "vgg11.safetensors")
+    x = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        assert torch.equal(model.features(x), theirs.features(x))
 
 
 def test_multiclass_head():

@@ -1,4 +1,4 @@
-"""``unet-batch model``: new, info."""
+"""``unet-batch model``: new, info, import, export."""
 
 from math import prod
 from pathlib import Path
@@ -25,21 +25,63 @@ def command() -> None:
 @click.argument("spec_file", metavar="SPEC.yaml", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the spec.")
-@click.option("--encoder", type=click.Path(path_type=Path), help="Encoder weights (safetensors; ternausnet).")
+@click.option("--encoder", type=click.Path(path_type=Path), help="Encoder weights (ternausnet, smp).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
 def new(spec_file: Path, out: Path, overrides: tuple[str, ...], encoder: Path | None, seed: int) -> None:
     """Write an untrained network that SPEC.yaml describes to the checkpoint OUT."""
     from unet_batch.models.build import build  # noqa: PLC0415 - imported when it runs
     from unet_batch.models.checkpoint import save_checkpoint  # noqa: PLC0415
+    from unet_batch.models.library import complete, load_smp_encoder  # noqa: PLC0415
     from unet_batch.models.spec import ModelSpec  # noqa: PLC0415
     from unet_batch.models.ternausnet import load_encoder  # noqa: PLC0415
 
-    spec = ModelSpec.from_yaml(spec_file, overrides)
+    spec = complete(ModelSpec.from_yaml(spec_file, overrides))
     model = build(spec, seed)
     if encoder is not None:
-        load_encoder(model, encoder)
+        (load_smp_encoder if spec.architecture == "smp" else load_encoder)(model, encoder)
     save_checkpoint(out, model, spec)
     click.echo(f"{out}: {spec.architecture}, {_counts(out, spec, is_yaml=False)['parameters']:,} parameters")
+
+
+@command.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--spec", "spec_file", metavar="SPEC.yaml", type=click.Path(path_type=Path), help="What it is.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One key of the spec.")
+def import_(source: Path, out: Path, spec_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Take over the network SOURCE of another program or library as OUT, and print what it was found to be.
+
+    SOURCE: a .pt2, TorchScript or ONNX file; weights of a network that --spec or --set describe; a folder
+    that segmentation_models_pytorch saved. Nothing in it is run, nothing is fetched.
+    """
+    import yaml  # noqa: PLC0415 - imported when it runs
+
+    from unet_batch.models.importing.run import import_network  # noqa: PLC0415
+
+    found = import_network(source, out, spec_file, overrides)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"{found.path}:")
+    values = found.spec.model_dump(mode="json", exclude_defaults=True)
+    click.echo(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), nl=False)
+
+
+@command.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def export(checkpoint: Path, out: Path) -> None:
+    """Write CHECKPOINT for other programs, in the form that the name of OUT says.
+
+    OUT: NET.onnx, NET.pt2 (torch.export), NET.pt or NET.ts (TorchScript), NET.zip (BioImage.IO), else a
+    folder as Hugging Face has it. What is written must give the network's own logits, or nothing is kept.
+    """
+    from unet_batch.models.exporting.run import export_network  # noqa: PLC0415 - imported when it runs
+
+    done = export_network(checkpoint, out)
+    if done.difference is not None:
+        click.echo(f"{done.path}: largest difference of a logit {done.difference:.2g}")
+    else:
+        click.echo(f"{done.path}: written")
 
 
 @command.command()
@@ -58,10 +100,14 @@ def info(checkpoint: Path, as_json: bool) -> None:
 
 def _info(path: Path) -> dict[str, Any]:
     from unet_batch.models.checkpoint import EXPORTED_SUFFIXES, read_card, read_spec  # noqa: PLC0415
-    from unet_batch.models.spec import ModelSpec  # noqa: PLC0415
+    from unet_batch.models.spec import LIBRARIES, ModelSpec  # noqa: PLC0415
 
     is_yaml = path.suffix in (".yaml", ".yml")
     spec = ModelSpec.from_yaml(path) if is_yaml else read_spec(path)
+    if is_yaml and spec.architecture in LIBRARIES:
+        from unet_batch.models.library import complete  # noqa: PLC0415 - imports torch
+
+        spec = complete(spec)
     return {
         "spec": spec.model_dump(mode="json"),
         **({} if spec.architecture == "exported" else _counts(path, spec, is_yaml=is_yaml)),

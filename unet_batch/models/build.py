@@ -20,7 +20,8 @@ def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
     It takes normalised float (N, C, *spatial) and gives logits (N, classes, *spatial).
 
     Raises:
-        SpecError: an exported network, which is a file and cannot be built.
+        SpecError: an exported network, which is a file and is not built; one that its library refuses.
+        InputError: a library that is not installed.
     """
     if seed is not None:
         with torch.random.fork_rng(devices=[]):
@@ -31,6 +32,10 @@ def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
             model: nn.Module = UNet(spec)
         case "ternausnet":
             model = TernausNet(spec)
+        case "smp" | "monai" | "nnunet":
+            from unet_batch.models.library import library_network  # noqa: PLC0415 - optional packages
+
+            return library_network(spec)  # initialised as its library does
         case _:
             raise SpecError("an exported network cannot be built; load its file with load_checkpoint")
     initialise(model)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = "unet_batch/1"
-EXPORTED_SUFFIXES = (".pt2", ".pt", ".ts")
+EXPORTED_SUFFIXES = (".pt2", ".pt", ".ts", ".onnx")
 
 StoredAs = Literal["float32", "float16", "bfloat16"]
 
@@ -65,8 +65,8 @@ def save_checkpoint(
 def load_checkpoint(path: str | Path) -> tuple["nn.Module", ModelSpec]:
     """The network and its spec, float32 on the CPU, in evaluation mode.
 
-    A path that ends in .pt2 (torch.export), .pt or .ts (TorchScript) is an exported network with its spec in
-    a YAML file of the same name beside it.
+    A path that ends in .pt2 (torch.export), .pt or .ts (TorchScript) or .onnx is an exported network with its
+    spec in a YAML file of the same name beside it.
 
     Raises:
         MissingError: no such file.
@@ -75,10 +75,9 @@ def load_checkpoint(path: str | Path) -> tuple["nn.Module", ModelSpec]:
     path = Path(path)
     if path.suffix in EXPORTED_SUFFIXES:
         from unet_batch.models.answers import AsLogits  # noqa: PLC0415 - imports torch
-        from unet_batch.models.exported import load_exported  # noqa: PLC0415 - imports torch
 
         spec = read_spec(path)
-        return AsLogits(load_exported(path), spec).eval(), spec
+        return AsLogits(load_program(path), spec).eval(), spec
     header = read_header(path)
     spec = _spec_of(header)
     header.check_shapes(shapes_of(spec))
@@ -87,6 +86,17 @@ def load_checkpoint(path: str | Path) -> tuple["nn.Module", ModelSpec]:
     model = _empty(spec)
     model.load_state_dict(tensors, assign=True)
     return model.eval(), spec
+
+
+def load_program(path: Path) -> "nn.Module":
+    """The exported network in a file by its ending, as it is: see ``load_exported`` and ``load_onnx``."""
+    if path.suffix == ".onnx":
+        from unet_batch.models.onnx import load_onnx  # noqa: PLC0415 - imports torch
+
+        return load_onnx(path)
+    from unet_batch.models.exported import load_exported  # noqa: PLC0415 - imports torch
+
+    return load_exported(path)
 
 
 def read_spec(path: Path) -> ModelSpec:

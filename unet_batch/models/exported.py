@@ -87,8 +87,8 @@ def _members(path: Path) -> list[str]:
 def _refuse_pickle(path: Path, names: list[str]) -> None:
     if not any("code" in PurePosixPath(name).parts for name in names):
         raise CheckpointError(
-            f"{path}: is a pickle (as torch.save writes), which can run code and is never opened; "
-            "save the network with torch.export.save or torch.jit.save"
+            f"{path}: is a pickle (as torch.save writes), which can run code and is not opened here; take "
+            f"its weights over with unet-batch model import {path} NET.safetensors --spec SPEC.yaml"
         )
 
 

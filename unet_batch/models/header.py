@@ -14,7 +14,7 @@ from unet_batch.errors import CheckpointError, MissingError
 
 _LONGEST = 100_000_000  # the format's own limit
 _PICKLE, _ZIP = b"\x80", b"PK\x03\x04"
-_FOREIGN = "not a safetensors file; give one, or convert the weights with safetensors.torch.save_file"
+_FOREIGN = "not a safetensors file; give one, or take other weights over with unet-batch model import"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def _refuse_foreign(path: Path, start: bytes, length: int) -> None:
     for magic, kind in ((_PICKLE, "a pickle"), (_ZIP, "a zip (as torch.save writes)")):
         if start.startswith(magic):
             raise CheckpointError(
-                f"{path}: is {kind}, which can run code and is never opened; "
-                "convert it with safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"
+                f"{path}: is {kind}, which can run code and is not opened here; take its weights over with "
+                f"unet-batch model import {path} NET.safetensors --spec SPEC.yaml"
             )
     raise CheckpointError(f"{path}: {_FOREIGN}")
 

@@ -76,7 +76,7 @@ def _run(probe: Probe, axis: int, size: int) -> list[int]:
     lost: dict[int, int] = {}
     for n in range(size, size + RUN[probe.dims] + 1):
         out = probe.given(axis, n)
-        if out is not None:
+        if out is not None and out <= n:  # more comes out where an odd size was rounded up
             lost[n] = n - out
         if sum(loss == 0 for loss in lost.values()) == 2:  # less cannot be
             break

@@ -4,6 +4,9 @@ from typing import Any
 
 ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
     "ternausnet": {"width": 32, "depth": 5, "padding": "same"},
+    "smp": {"padding": "same"},
+    "monai": {"padding": "same"},
+    "nnunet": {"padding": "same"},
 }
 
 PRESETS: dict[str, dict[str, Any]] = {

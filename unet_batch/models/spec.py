@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     Discriminator,
     Field,
+    PlainSerializer,
     SerializerFunctionWrapHandler,
     Tag,
     field_validator,
@@ -26,6 +28,7 @@ from pydantic import (
 
 from unet_batch.colours import Colours
 from unet_batch.config import Config, load
+from unet_batch.errors import SpecError
 from unet_batch.models.instance_rules import InstanceRules
 from unet_batch.models.presets import ARCHITECTURE_DEFAULTS, PRESETS
 from unet_batch.models.receptive_field import (
@@ -36,6 +39,8 @@ from unet_batch.models.receptive_field import (
 )
 
 MAX_CLASSES = 65535
+LIBRARIES = ("smp", "monai", "nnunet")
+MEASURED = (*LIBRARIES, "exported")
 
 Count = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -85,6 +90,27 @@ Normalisation = Annotated[
 ]
 
 
+def _frozen(value: Any) -> Any:
+    """Mappings as sorted pairs and lists as tuples, which can be compared and hashed."""
+    if isinstance(value, dict):
+        return tuple(
+            (str(key), _frozen(inner)) for key, inner in sorted(value.items(), key=lambda kv: str(kv[0]))
+        )
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def _thawed(pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    return dict(pairs)
+
+
+Options = Annotated[
+    tuple[tuple[str, Any], ...],
+    BeforeValidator(_frozen),
+    PlainSerializer(_thawed),
+]
+"""Arguments by name, written as a mapping; values are numbers, text, true, false and lists of them."""
+
+
 class ModelSpec(Config):
     """A network description. ``preset: NAME`` expands to the preset's keys; other keys override them.
 
@@ -100,14 +126,18 @@ class ModelSpec(Config):
         colours: colour by class name, such as ``{water: blue, road: '#787880'}``; masks, exports and pictures
             show it. Classes that are not named have the usual colours.
         objects: how instances are made of what this network predicts, where nobody says otherwise.
+        name: class of a network of another library (architecture smp, monai or nnunet), such as Unet.
+        encoder: of a network of segmentation_models_pytorch, such as resnet34.
+        options: further arguments of that class, by name.
         output: of an exported network that gives several, the key or position of the one that counts.
         activation: what an exported network ends in; ``none`` gives logits, ``argmax`` labels.
         output_scale: pixels of input to one of an exported network's output, which is enlarged as often.
-        margin, multiple, remainder, exact, fixed_size: reach of an exported network, see ``ReceptiveField``,
-            with what enlarging its output adds.
+        margin, multiple, remainder, exact, fixed_size: reach of an exported network or one of another
+            library, see ``ReceptiveField``, with what enlarging its output adds. Of the latter it is measured
+            where it is not given.
     """
 
-    architecture: Literal["unet", "ternausnet", "exported"] = "unet"
+    architecture: Literal["unet", "ternausnet", "smp", "monai", "nnunet", "exported"] = "unet"
     dims: Literal[2, 3] = 2
     in_channels: Count
     classes: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, max_length=MAX_CLASSES)
@@ -127,6 +157,10 @@ class ModelSpec(Config):
     up_bias: bool = True
     dropout: float = Field(default=0.0, ge=0, lt=1)
     blocks: Literal["plain", "residual"] = "plain"
+
+    name: str | None = None
+    encoder: str | None = None
+    options: Options = ()
 
     output: str | int | None = None
     activation: Literal["none", "sigmoid", "softmax", "argmax"] = "none"
@@ -152,8 +186,12 @@ class ModelSpec(Config):
         return len(self.classes)
 
     def receptive_field(self) -> ReceptiveField:
-        """Margin, legal input sizes and exactness of the network."""
-        if self.architecture == "exported":
+        """Margin, legal input sizes and exactness of the network.
+
+        Raises:
+            SpecError: of a library's network that was not measured yet.
+        """
+        if self.architecture in MEASURED:
             return self._given_field()
         found = (
             valid_receptive_field(self._stages())
@@ -168,8 +206,12 @@ class ModelSpec(Config):
         return self.receptive_field().input_size(output)
 
     def _given_field(self) -> ReceptiveField:
+        if self.margin is None:
+            raise SpecError(
+                "`margin` is not measured yet; unet-batch model new writes a network that knows it"
+            )
         return ReceptiveField(
-            margin=self.margin or 0,
+            margin=self.margin,
             multiple=self.multiple or 1,
             remainder=self.remainder or 0,
             exact=bool(self.exact),
@@ -208,11 +250,24 @@ class ModelSpec(Config):
         self._check_normalisation()
         if self.architecture == "exported":
             self._check_exported()
+        elif self.architecture in LIBRARIES:
+            self._check_library()
         else:
-            self._only_default(_EXPORTED_KEYS)
+            self._only_default((*_EXPORTED_KEYS, *_LIBRARY_KEYS))
         if self.architecture == "ternausnet":
             self._check_ternausnet()
         return self
+
+    def _check_library(self) -> None:
+        self._only_default(("width", "depth", *_OWN_KEYS, "output", "activation", "output_scale"))
+        if self.name is None:
+            raise ValueError(f"a {self.architecture} network needs `name`, the class that it is of")
+        if self.architecture == "smp" and self.encoder is None:
+            raise ValueError("an smp network needs `encoder`, for example resnet34")
+        if self.architecture != "smp":
+            self._only_default(("encoder",))
+        if self.padding != "same":
+            raise ValueError(f"`padding` of {self.architecture} networks is always same; leave it out")
 
     def _check_classes(self) -> None:
         if self.head == "multiclass" and len(self.classes) < 2:
@@ -234,7 +289,7 @@ class ModelSpec(Config):
     def _check_exported(self) -> None:
         if self.margin is None:
             raise ValueError("an exported network needs `margin`: pixels per side that its output depends on")
-        self._only_default(_UNET_KEYS)
+        self._only_default((*_UNET_KEYS, *_LIBRARY_KEYS))
         if self.activation == "softmax" and self.head != "multiclass":
             raise ValueError(f"`activation: softmax` is of classes, not of a {self.head} head; mend one")
         if self.activation == "argmax" and self.head != "multiclass":
@@ -266,6 +321,7 @@ class ModelSpec(Config):
                 raise ValueError(f"`{key}` has no meaning for architecture {self.architecture}; leave it out")
 
 
+_LIBRARY_KEYS = ("name", "encoder", "options")
 _REACH_KEYS = ("margin", "multiple", "remainder", "exact", "fixed_size")
 _EXPORTED_KEYS = ("output", "activation", "output_scale", *_REACH_KEYS)
 _OWN_KEYS = ("norm", "up", "growth", "up_channels", "up_bias", "dropout", "blocks")

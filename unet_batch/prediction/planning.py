@@ -8,6 +8,7 @@ import numpy as np
 from unet_batch.errors import InputError
 from unet_batch.formats.image import is_foreign
 from unet_batch.models.normalise import affine_for
+from unet_batch.models.spec import MEASURED
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.mask import open_mask
 from unet_batch.prediction.plan import (
@@ -91,7 +92,9 @@ def deciding_threads(request: Request, choice: Choice) -> int | None:
     do means over a tile. What a foreign network does is not known.
     """
     spec = request.spec
-    ordered = choice.backend == "openvino" and spec.architecture != "exported" and spec.norm in ORDERED_NORMS
+    ordered = (
+        choice.backend == "openvino" and spec.architecture not in MEASURED and spec.norm in ORDERED_NORMS
+    )
     if choice.device != "cpu" or ordered:
         return None
     return choice.threads or machine_threads(request.config)

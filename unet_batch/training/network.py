@@ -7,6 +7,7 @@ from torch import nn
 from unet_batch.errors import CheckpointError
 from unet_batch.models.build import build
 from unet_batch.models.checkpoint import load_checkpoint, read_spec
+from unet_batch.models.library import complete, load_smp_encoder
 from unet_batch.models.spec import ModelSpec
 from unet_batch.models.ternausnet import load_encoder
 from unet_batch.training.config import NetworkConfig
@@ -25,7 +26,7 @@ class StartingNetwork:
 def spec_of(config: NetworkConfig) -> ModelSpec:
     """The description that is trained: the one given, else that of the checkpoint."""
     if config.spec is not None:
-        return config.spec
+        return complete(config.spec)
     assert config.start is not None
     return read_spec(config.start)
 
@@ -44,7 +45,8 @@ def starting_network(config: NetworkConfig, spec: ModelSpec, seed: int) -> Start
     network = build(spec, seed)
     note = "" if config.start is None else _load_fitting(network, config)
     if config.encoder is not None:
-        load_encoder(network, config.encoder)
+        fill = load_smp_encoder if spec.architecture == "smp" else load_encoder
+        fill(network, config.encoder)
     return StartingNetwork(network, note)
 
 
