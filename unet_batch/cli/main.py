@@ -31,6 +31,7 @@ VERBS = {
     "predict-many": "Segment many images with one pool of workers.",
     "preview": "A picture of an image with masks above it.",
     "report": "One HTML page about a mask store.",
+    "run": "Files to masks and products in one call.",
     "schema": "JSON schema of what a YAML file may say.",
     "stats": "Areas of classes, whole or per zone, as a table.",
     "status": "State of a mask store.",

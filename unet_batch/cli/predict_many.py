@@ -46,19 +46,21 @@ def command(
         outcomes = predict_many(
             images, out_dir, models, config, axes=axes, retry_failed=blocks.retry_failed, watch=watch
         )
-    rows = [_row(outcome) for outcome in outcomes]
-    blocks.show("images", {"images": rows} if blocks.json_lines else rows, lambda: _show(outcomes))
-    return _code(outcomes)
+    rows = [as_row(outcome) for outcome in outcomes]
+    blocks.show("images", {"images": rows} if blocks.json_lines else rows, lambda: show_outcomes(outcomes))
+    return exit_code(outcomes)
 
 
-def _code(outcomes: "list[Outcome]") -> int:
+def exit_code(outcomes: "list[Outcome]") -> int:
+    """What a person's script is told of them."""
     states = {outcome.state for outcome in outcomes}
     if states & {"incomplete", "waiting", "running", "busy"}:
         return ExitCode.STOPPED
     return ExitCode.INCOMPLETE if states & {"failed", "refused"} else ExitCode.DONE
 
 
-def _show(outcomes: "list[Outcome]") -> None:
+def show_outcomes(outcomes: "list[Outcome]") -> None:
+    """A line for each image."""
     width = max(len(Path(outcome.image).name) for outcome in outcomes)
     click.echo(f"{'image':<{width}} {'state':<10} {'blocks':>8} {'Mpx':>10} {'Mpx/s':>7}")
     for outcome in outcomes:
@@ -72,7 +74,8 @@ def _show(outcomes: "list[Outcome]") -> None:
         click.echo(f"{name} {outcome.state:<10} {blocks:>8,} {pixels:>10,.4g} {rate}{failed}")
 
 
-def _row(outcome: "Outcome") -> dict[str, Any]:
+def as_row(outcome: "Outcome") -> dict[str, Any]:
+    """An outcome as plain values."""
     row: dict[str, Any] = {"image": outcome.image, "out": outcome.out, "state": outcome.state}
     if outcome.status is None:
         return {**row, "error": outcome.error}
