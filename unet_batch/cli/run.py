@@ -38,7 +38,7 @@ PRODUCTS = {
 )
 @options.axes
 @options.pixel_size
-@block_verb("predict", without=("overwrite",), retry=True)
+@block_verb("predict", overwrites=False, retry=True)
 def command(source: Path, out: Path, models: tuple[str, ...], axes: str | None, **given: Any) -> int:
     """Segment SOURCE, a file, Zarr image or folder of them, and write masks and products into the folder OUT.
 
