@@ -60,7 +60,8 @@ class PredictConfig(ExecutionConfig):
             images of floats NaN is always among them.
         nodata_fill: what networks see of missing pixels: data mirrored at the rim as at the image's border,
             the image's mean, or the pixels as they are (``keep``). None of them is classified.
-        skip_background: a foreground test on a coarse level.
+        skip_background: ``tissue`` (found by itself on stained slides), or a test with a threshold; both
+            look at a coarse level and skip blocks that have none.
         roi: [start, stop] in pixels for each axis but the channels; only this is computed.
         channels: numbers or names of the image's channels, in the order that the network takes.
         level: level of the image's pyramid to predict on; ``auto`` is the one whose pixels have the size of
@@ -90,7 +91,7 @@ class PredictConfig(ExecutionConfig):
     border: Literal["mirror", "edge", "constant"] = "mirror"
     nodata: float | int | tuple[float, ...] | NodataMask | None = None
     nodata_fill: Literal["mirror", "mean", "keep"] = "mirror"
-    skip_background: SkipBackground | None = None
+    skip_background: SkipBackground | Literal["tissue"] | None = None
     roi: tuple[Range, ...] | None = None
     channels: tuple[int | str, ...] | None = Field(default=None, min_length=1)
     level: Auto | Annotated[int, Field(ge=0)] = "auto"

@@ -122,7 +122,7 @@ class SelectPart(Config):
     """Which blocks and pixels are computed at all."""
 
     roi: tuple[tuple[int, int], ...]
-    skip_background: SkipBackground | None
+    skip_background: SkipBackground | Literal["tissue"] | None
 
 
 class OutputPart(Config):

@@ -39,6 +39,7 @@ from unet_batch.prediction.request import Request
 from unet_batch.prediction.resources import on_gpus, small, threads, worker_count
 from unet_batch.prediction.scale import remark
 from unet_batch.prediction.status import Status, plan_of, status
+from unet_batch.prediction.tissue import Tissue
 from unet_batch.store.group import refuse_occupied
 from unet_batch.store.masks import Masks
 
@@ -213,8 +214,18 @@ class PredictJob:
         outside = np.ones(len(plan.blocks), np.bool_)
         outside[plan.blocks.numbers_in(plan.region)] = False
         skipped = outside.reshape(plan.blocks.counts)
+        if plan.select.skip_background == "tissue":
+            skipped = skipped | self._tissue(plan).without(plan.blocks)
         empty = NoData.open(plan, self.request.image).empty_blocks()
         return skipped if empty is None else skipped | empty
+
+    def _tissue(self, plan: Plan) -> Tissue:
+        """Where there is any; its share is kept in the store."""
+        found = Tissue.of(self.request.image, plan.image.channels)
+        masks = Masks.open(self.target.path, writable=True)
+        if masks.attributes.get("tissue_share") is None:
+            masks.stamp({"tissue_share": round(found.share, 6)})
+        return found
 
     def _provenance(self) -> dict[str, Any]:
         config = self.request.config
