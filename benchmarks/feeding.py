@@ -3,8 +3,8 @@
     python benchmarks/feeding.py                  # prints JSON; three minutes on two cores
     python benchmarks/feeding.py --rounds 2 --steps 2 --dims 3
 
-A step is forward, loss, backward and update of a padded U-Net of 4 (2-D) or 6 million parameters; both kinds
-take turns. In 2-D the image is RGB, for stain jitter; in 3-D it has one channel and goes without.
+A step is the one of `unet-batch train`, on a padded U-Net of 4 (2-D) or 6 million parameters; both kinds take
+turns. In 2-D the image is RGB, for stain jitter; in 3-D it has one channel and goes without.
 """
 
 import argparse
@@ -20,19 +20,20 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from unet_batch.models.build import build
-from unet_batch.models.device import resolve_device, resolve_precision
+from unet_batch.models.device import resolve_device
 from unet_batch.models.spec import ModelSpec
 from unet_batch.store.image import Image
 from unet_batch.store.image_writer import ImageLayout
 from unet_batch.store.layout import PyramidLayout
 from unet_batch.tiling.box import Box
-from unet_batch.training.augment.augment import Augment
 from unet_batch.training.augment.config import AugmentConfig
-from unet_batch.training.batch import Sample
+from unet_batch.training.batches import open_batches
+from unet_batch.training.config import NetworkConfig, RunConfig, TrainConfig
 from unet_batch.training.data.config import DataConfig, SamplingConfig
-from unet_batch.training.data.loader import Loader
-from unet_batch.training.data.sources import open_sources
+from unet_batch.training.distributed import Ranks
+from unet_batch.training.files import RunFolder
+from unet_batch.training.hooks import Hooks
+from unet_batch.training.trainer import Trainer, make_trainer
 
 KINDS = (
     "flip", "turn", "rotation", "scale", "shear", "elastic", "gamma", "brightness", "contrast",
@@ -84,26 +85,6 @@ def data(folder: Path, dims: int) -> DataConfig:
     return DataConfig.model_validate({"sources": [{**paths, "train": "all"}]})
 
 
-class Stepper:
-    """Forward, backward and update of one network."""
-
-    def __init__(self, spec: ModelSpec, device: torch.device) -> None:
-        torch.manual_seed(0)
-        layout = torch.channels_last if spec.dims == 2 else torch.channels_last_3d
-        self.model = build(spec).to(device, memory_format=layout).train()
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), fused=True)
-        self.device, self.layout = device, layout
-        self.half = resolve_precision("auto", device.type) == "bf16"
-
-    def __call__(self, sample: Sample) -> None:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            logits = self.model(sample.images.contiguous(memory_format=self.layout))
-        loss = torch.nn.functional.cross_entropy(logits.float(), sample.labels, ignore_index=255)
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-
-
 def seconds(action: Callable[[], None], count: int, device: torch.device) -> float:
     """Per call, over ``count`` calls."""
     began = time.perf_counter()
@@ -114,9 +95,8 @@ def seconds(action: Callable[[], None], count: int, device: torch.device) -> flo
     return (time.perf_counter() - began) / count
 
 
-def measured(args: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """Seconds per step of both kinds, in turns, and where a fed step's extra time goes."""
-    device = torch.device(resolve_device("auto"))
+def trainer_of(args: argparse.Namespace, folder: Path) -> Trainer:
+    """A training with every augmentation, as `unet-batch train` makes it."""
     spec = ModelSpec(
         dims=args.dims,
         in_channels=CHANNELS[args.dims],
@@ -126,44 +106,47 @@ def measured(args: argparse.Namespace, folder: Path) -> dict[str, object]:
         padding="same",
         norm="batch",
     )
-    sources = open_sources(data(folder, args.dims), spec)
     kinds = (*KINDS, "stain") if CHANNELS[args.dims] == 3 else KINDS
-    augmenting = AugmentConfig.model_validate({kind: {} for kind in kinds})
-    sampling = SamplingConfig(patch=(PATCH[args.dims],), threads=args.threads)
-    step = Stepper(spec, device)
-    with Loader(sources, sampling, augmenting, args.batch) as loader:
-        augment = Augment(augmenting, sources.spec, loader.patch.input)
-        fixed = augment(next(loader), device)
-        spent = 0.0
+    config = TrainConfig(
+        model=NetworkConfig(spec=spec),
+        data=data(folder, args.dims),
+        sampling=SamplingConfig(patch=(PATCH[args.dims],), threads=args.threads),
+        augment=AugmentConfig.model_validate({kind: {} for kind in kinds}),
+        run=RunConfig(out=folder / "run", batch=args.batch),
+    )
+    ranks = Ranks(0, 1, torch.device(resolve_device("auto")))
+    return make_trainer(config, ranks, RunFolder(folder / "run"), Hooks())
+
+
+def measured(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Seconds per step of both kinds, in turns, and how long fed steps waited for their batch."""
+    trainer = trainer_of(args, folder)
+    device = trainer.ranks.device
+    with open_batches(trainer) as batches:
+        fixed = batches().parts
 
         def fed() -> None:
-            nonlocal spent
-            batch = next(loader)
-            began = time.perf_counter()
-            sample = augment(batch, device)
-            spent += time.perf_counter() - began
-            step(sample)
+            trainer.step(batches().parts, 0, 1e-3)
 
-        seconds(lambda: step(fixed), 2, device)
+        def unfed() -> None:
+            trainer.step(fixed, 0, 1e-3)
+
+        seconds(unfed, 2, device)
         seconds(fed, 2, device)
-        waited, spent = loader.waited, 0.0
+        waited = batches.waited
         turns = [
-            (seconds(lambda: step(fixed), args.steps, device), seconds(fed, args.steps, device))
-            for _ in range(args.rounds)
+            (seconds(unfed, args.steps, device), seconds(fed, args.steps, device)) for _ in range(args.rounds)
         ]
         count = args.rounds * args.steps
         return {
-            "parameters": sum(p.numel() for p in step.model.parameters()),
+            "parameters": sum(p.numel() for p in trainer.step.network.parameters()),
             "device": str(device),
-            "augmentation": kinds,
-            "patch": loader.patch.input,
-            "read": loader.patch.read,
+            "patch": PATCH[args.dims],
             "batch": args.batch,
             "fixed_seconds": [round(a, 4) for a, _ in turns],
             "fed_seconds": [round(b, 4) for _, b in turns],
             "rate_over_fixed": round(statistics.median(a / b for a, b in turns), 4),
-            "waited_seconds_per_step": round((loader.waited - waited) / count, 5),
-            "augment_seconds_per_step": round(spent / count, 5),
+            "waited_seconds_per_step": round((batches.waited - waited) / count, 5),
         }
 
 
