@@ -90,6 +90,7 @@ def as_exported(spec: ModelSpec) -> ModelSpec:
         normalisation=spec.normalisation,
         pixel_size=spec.pixel_size,
         objects=spec.objects,
+        colours=spec.colours,
         margin=field.margin,
         multiple=field.multiple,
         remainder=field.remainder,
