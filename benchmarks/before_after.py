@@ -38,9 +38,9 @@ CASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def cpu_seconds(tree: Path, folder: Path, words: tuple[str, ...], number: int) -> float:
+def cpu_seconds(tree: Path, folder: Path, words: tuple[str, ...], out: str) -> float:
     """CPU seconds of one command in a new process and its children."""
-    own = [word.replace("OUT", f"out{number}") for word in words]
+    own = [word.replace("OUT", out) for word in words]
     env = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     before = os.times()
     subprocess.run(
@@ -54,17 +54,17 @@ def prepared(tree: Path, folder: Path) -> None:
     """Inputs, and what the cases work on, made by one of the two states."""
     make(folder)
     layout = ("--set", "block=256", "--set", "chunk=128", "--quiet")
-    cpu_seconds(tree, folder, ("model", "new", "valid.yaml", "valid.safetensors", "--seed", "0"), 0)
-    cpu_seconds(tree, folder, ("ingest", "plain.tif", "plain.zarr", *layout), 0)
-    cpu_seconds(tree, folder, (*PREDICT[:2], "masks.zarr", *PREDICT[3:], *FIXED, *SERIAL), 0)
+    cpu_seconds(tree, folder, ("model", "new", "valid.yaml", "valid.safetensors", "--seed", "0"), "")
+    cpu_seconds(tree, folder, ("ingest", "plain.tif", "plain.zarr", *layout), "")
+    cpu_seconds(tree, folder, (*PREDICT[:2], "masks.zarr", *PREDICT[3:], *FIXED, *SERIAL), "")
 
 
-def compared(words: tuple[str, ...], sides: list[tuple[Path, Path]], rounds: int) -> dict[str, float]:
+def compared(name: str, sides: list[tuple[Path, Path]], rounds: int) -> dict[str, float]:
     """Seconds of both and their ratios; the first round warms the files up and is left out."""
     pairs = []
     for number in range(rounds + 1):
         order = (0, 1) if number % 2 else (1, 0)
-        both = {i: cpu_seconds(*sides[i], words, number) for i in order}
+        both = {i: cpu_seconds(*sides[i], CASES[name], f"{name} {number}") for i in order}
         pairs.append((both[0], both[1]))
     ratios = sorted(now / was for was, now in pairs[1:])
     return {
@@ -83,8 +83,8 @@ def measured(trees: tuple[Path, Path], rounds: int) -> dict[str, Any]:
         sides = [(tree, Path(scratch) / name) for name, tree in zip(("was", "now"), trees, strict=True)]
         for tree, folder in sides:
             prepared(tree, folder)
-        for name, words in CASES.items():
-            found[name] = compared(words, sides, rounds)
+        for name in CASES:
+            found[name] = compared(name, sides, rounds)
             print(name, found[name], flush=True)
     return found
 

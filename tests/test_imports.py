@@ -113,3 +113,8 @@ def test_a_public_name_is_there(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'segment'"):
         unet_batch.segment  # noqa: B018 - the look-up is what fails
+
+
+@pytest.mark.parametrize("verb", ["ingestion", "products.export", "products.stats", "products.objects"])
+def test_verbs_that_need_no_workers_load_no_dask(verb):
+    assert not {"dask", "distributed"} & set(loaded_after(f"import unet_batch.{verb}.run")[0])

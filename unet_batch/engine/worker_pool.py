@@ -10,9 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from unet_batch.cluster.config import ClusterConfig, packets_at_once
-from unet_batch.cluster.local import connect, dashboard, patience, rendezvous_of
 from unet_batch.engine.config import ExecutionConfig
-from unet_batch.schedule import dask as by_dask
 from unet_batch.schedule import serial
 from unet_batch.schedule.events import Executor, Stop
 
@@ -86,6 +84,8 @@ def kept(config: ExecutionT, count: int, threads: int, *, on_gpus: bool = False)
     if count == 0 or config.scheduler is not None:
         yield config
         return
+    from unet_batch.cluster.local import connect, rendezvous_of  # noqa: PLC0415 - imports distributed
+
     with (
         connect(_cluster(config, count, threads, on_gpus=on_gpus)) as client,
         TemporaryDirectory(prefix="unet-batch-") as folder,
@@ -114,6 +114,10 @@ def worker_pool(
     if count == 0 and config.scheduler is None:
         yield WorkerPool(lambda question: question(), serial.run)
         return
+    # Dask takes half a second to import, and most runs of small verbs need none.
+    from unet_batch.cluster.local import connect, dashboard, patience  # noqa: PLC0415
+    from unet_batch.schedule import dask as by_dask  # noqa: PLC0415
+
     wait = patience(config.scheduler)
     packing = by_dask.Packing(config.packet_seconds, patience=wait, durability=config.durability)
     cluster = _cluster(config, count, threads, on_gpus=on_gpus)
