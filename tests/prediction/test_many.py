@@ -8,7 +8,7 @@ from tests.cli.program import SERIAL, call, settings
 from tests.worlds import noise, shard_hashes, write_image, write_network
 from unet_batch.errors import CheckpointError, InputError, MissingError
 from unet_batch.prediction.config import PredictConfig
-from unet_batch.prediction.many import Watch, found_in, predict_many
+from unet_batch.prediction.many import Watch, _stores, found_in, predict_many
 from unet_batch.prediction.run import predict
 
 PLAIN = {
@@ -107,6 +107,15 @@ def test_what_concerns_all_is_refused_before_anything_is_made(tmp_path, images, 
     with pytest.raises(InputError, match="its masks would replace it"):
         predict_many([tmp_path / "a.zarr"], tmp_path, network, config)
     assert not out.exists()
+
+
+def test_images_of_one_name_are_known_by_their_folders(tmp_path):
+    stores = _stores(["case1/image.zarr", "case2/image.zarr", "case2/other.zarr"], tmp_path)
+    assert [path.removeprefix(f"{tmp_path}/") for path in stores.values()] == [
+        "case1.zarr",
+        "case2.zarr",
+        "other.zarr",
+    ]
 
 
 def test_the_command_line_ends_with_a_table(images, network, tmp_path):

@@ -139,8 +139,10 @@ def _listed(path: Path) -> list[str]:
 
 def _stores(images: Sequence[str], folder: Path) -> dict[str, str]:
     stores: dict[str, str] = {}
-    for image in images:
-        name = stem_of(image).removesuffix(".zarr").removesuffix(".ome")
+    names = [stem_of(image).removesuffix(".zarr").removesuffix(".ome") for image in images]
+    for image, own in zip(images, names, strict=True):
+        # CASE1/image.zarr and CASE2/image.zarr are known by their folders.
+        name = own if names.count(own) == 1 else Path(image).absolute().parent.name or own
         out = str(folder / f"{name}.zarr")
         if other := next((i for i, o in stores.items() if o == out), None):
             raise InputError(
