@@ -71,6 +71,12 @@ def add(file: Path, within: Path | None = None) -> None:
             _here.waiting[file] = within or file.parent
 
 
+def sync_now(file: Path) -> None:
+    """Flush one file to the disk, before it takes the place of another that is still needed."""
+    if _here.collectors:
+        _sync_file(file)
+
+
 def sync() -> None:
     """Flush all that was added, by whichever thread, to the disk: the files, then their folders.
 

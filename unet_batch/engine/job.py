@@ -200,6 +200,7 @@ class _JobRun(Generic[PlanT, ResultT]):
         self.begun_here = True
         self.target.clear()
         self.job.create(plan)
+        unsynced.sync()  # the plan stands for what was created
         self.target.keep(plan)
 
     def _passes(self, passes: Sequence[BlockPass], closing: ExitStack) -> bool:

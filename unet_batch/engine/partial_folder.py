@@ -22,7 +22,8 @@ from unet_batch import atomic
 from unet_batch.atomic import atomic_write
 from unet_batch.config import Config
 from unet_batch.engine.target import LOCK, Facts, Target, has_records, lock_of, remove_bare, sweep
-from unet_batch.errors import FormatError, OutputError
+from unet_batch.errors import FormatError, OutputError, UnetBatchError
+from unet_batch.store.creation import remove
 from unet_batch.store.io_errors import writing
 from unet_batch.store.ledger import FOLDER
 from unet_batch.store.lock import OutputLock
@@ -63,13 +64,18 @@ class PartialFolder:
     def check(self) -> None:
         """Refuse an output that is there, unless it is to be replaced or waits for its folder's removal."""
         if self._in_the_way and not self.overwrite and self.published() is None:
-            if not OutputLock.held(self.folder / LOCK):  # else somebody is at work
-                remove_bare(self.folder)
+            self._sweep()
             raise OutputError(
                 f"{self.out}: exists already; choose another output, remove it or give --overwrite"
             )
         if self.folder.exists() and not self.folder.is_dir():
             raise OutputError(f"{self.folder}: a file is in the way; remove it")
+
+    def _sweep(self) -> None:
+        """Remove what a killed run has left of an output that is there, unless somebody is at work on it."""
+        with suppress(UnetBatchError), OutputLock.beside(self.out):
+            if not OutputLock.held(self.folder / LOCK):
+                remove_bare(self.folder)
 
     def stored_plan(self) -> Mapping[str, Any] | None:
         """The plan in the folder.
@@ -123,15 +129,22 @@ class PartialFolder:
         return f"give --overwrite, or remove {self.folder} to begin anew"
 
     def discard(self) -> None:
-        """Remove the folder, and last in it what says that the output is published."""
-        last = [self.folder / FOLDER, self.folder / _PLAN, self.folder / _PUBLISHED]
+        """Remove the folder, and last in it what says that the output is published.
+
+        What cannot be removed now is left with that, for the next run.
+        """
+        published = self.folder / _PUBLISHED
+        last = [self.folder / FOLDER, self.folder / _PLAN]
         with suppress(OSError):
             for entry in self.folder.iterdir():
-                if entry not in last:
+                if entry not in [*last, published]:
                     _remove(entry)
             for entry in last:
-                _remove(entry)
-            self.folder.rmdir()
+                remove(entry)  # at once: half a ledger would be taken for a damaged one
+            if {*self.folder.iterdir()} <= {published}:
+                atomic.flush_folder(self.folder)
+                published.unlink(missing_ok=True)
+                self.folder.rmdir()
 
     def published(self) -> Facts | None:
         """What the folder says of an output that is in its place: only the folder's removal is left."""

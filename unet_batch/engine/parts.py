@@ -1,10 +1,12 @@
 """Parts: what blocks found, one file of arrays each, until it is joined. Knows not what they mean."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 from unet_batch.tiling import BlockGrid
 
+_ZIP = b"PK\x03\x04"  # how files of older versions begin, which have no checksum
 _FOLDER_SIZE = 1000  # files in a folder: file systems of clusters suffer from more
 
 
@@ -35,7 +38,9 @@ class Parts:
         with writing(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(path, fsync=False) as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                packed = io.BytesIO()
+                np.savez(packed, allow_pickle=False, **arrays)
+                file.write(google_crc32c.value(packed.getvalue()).to_bytes(4, "big") + packed.getvalue())
             unsynced.add(path, within=Path(self.folder).parent)
 
     def read(self, number: int, names: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
@@ -46,7 +51,7 @@ class Parts:
         """
         path = self._path(number)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(_checked(path.read_bytes()), allow_pickle=False) as stored:
                 return {key: stored[key] for key in stored.files if names is None or key.startswith(names)}
         except Exception as error:
             raise DamageError(
@@ -60,3 +65,16 @@ class Parts:
 
     def _path(self, number: int) -> Path:
         return Path(self.folder, str(number // _FOLDER_SIZE), f"{number % _FOLDER_SIZE}.npz")
+
+
+def _checked(data: bytes) -> io.BytesIO:
+    """The arrays of a file, packed, as they were written.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if data.startswith(_ZIP):
+        return io.BytesIO(data)
+    if google_crc32c.value(data[4:]) != int.from_bytes(data[:4], "big"):
+        raise ValueError("another checksum")
+    return io.BytesIO(data[4:])

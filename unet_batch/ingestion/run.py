@@ -257,7 +257,7 @@ class _Output:
 
     def clean_scratch(self) -> None:
         for writer in self.writers:
-            writer.layer.clean_scratch()
+            writer.clean_scratch()
 
     def lost(self, blocks: BlockGrid, ledger: Ledger) -> list[tuple[int, ...]]:
         return lost_of(self.writers, blocks, ledger)

@@ -16,6 +16,8 @@ class StoreFolder(PartialFolder):
     def check(self) -> None:
         """Refuse a place that may not be written, unless a killed run has published its output there."""
         if self.published() is None:
+            if self.out.exists() and not self.overwrite:
+                self._sweep()
             refuse_existing(self.out, overwrite=self.overwrite)
         PartialFolder.check(self)
 

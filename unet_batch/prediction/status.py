@@ -1,5 +1,7 @@
 """Status: what a mask store says of itself. Reads the plan and the ledger, nothing else."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +102,19 @@ def plan_of(masks: Masks) -> Plan:
         FormatError: none, or one of another version of this program.
     """
     try:
-        return Plan.model_validate(masks.attributes["plan"])
+        stored = masks.attributes["plan"]
+        if "plan_hash" in masks.attributes:
+            _require_hash(stored, masks.attributes["plan_hash"])
+        return Plan.model_validate(stored)
     except (KeyError, ValueError) as error:
         reason = text_of(error, 120)
         raise FormatError(f"{masks.path}: its plan cannot be read ({reason}); predict it anew") from None
+
+
+def _require_hash(stored: object, wanted: object) -> None:
+    """Raise ValueError where a plan is not as it was written."""
+    if hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest() != wanted:
+        raise ValueError("it is not as it was written")
 
 
 def _seconds_left(now: history.RunRecord | None, pending: int) -> float | None:

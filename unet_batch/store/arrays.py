@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,6 +30,8 @@ from unet_batch.tiling import BlockGrid, Box
 
 if TYPE_CHECKING:
     from unet_batch.store.presence import Presence
+
+_MOST_PIXELS = 2**62
 
 Location: TypeAlias = str | Path | Store
 
@@ -100,8 +103,10 @@ class Array:
         self._check_inside(box)
         return read_through(self, box, cache, keep_outside)
 
-    def write_shard(self, box: Box, data: NDArray[Any]) -> None:
+    def write_shard(self, box: Box, data: NDArray[Any], *, needed: bool = False) -> None:
         """Write one whole shard; ``box`` is the shard clipped to the shape.
+
+        ``needed``: after a loss of power the old shard or the new one must be there, whole.
 
         On a local file system a reader sees the old shard or the new one, never a part, also after a kill.
 
@@ -117,7 +122,12 @@ class Array:
                 self.zarray[box.slices] = data
             else:
                 shard_file.replace(
-                    self.local, self._file(self.local, index), data, self.metadata, self.encoders
+                    self.local,
+                    self._file(self.local, index),
+                    data,
+                    self.metadata,
+                    self.encoders,
+                    needed=needed,
                 )
 
     def has_data(self, box: Box) -> bool:
@@ -236,9 +246,9 @@ def open_array(
     with reading_metadata(where):
         zarray = _opened(location, inner, count, read_only=read_only)
     if zarray.dtype.kind not in "buif":
-        raise FormatError(
-            f"{where}: pixels of type {zarray.dtype}; only integer, float and bool arrays are read"
-        )
+        raise FormatError(f"{where}: pixels of type {zarray.dtype}; only integer, float and bool are read")
+    if prod(zarray.shape) >= _MOST_PIXELS or min((*zarray.chunks, *(zarray.shards or ())), default=1) < 1:
+        raise FormatError(f"{where}: no image has shape {zarray.shape!s:.60} and such chunks; mend zarr.json")
     if not zarray.shape or min(zarray.shape) < 1:
         raise FormatError(f"{where}: shape {zarray.shape} has no pixels; give an array that holds some")
     return Array(location, inner, count, zarray, where, encoders)

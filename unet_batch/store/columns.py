@@ -112,7 +112,7 @@ class Columns:
         """Write the changed chunks, each atomically."""
         for (name, index), chunk in self.changed.items():
             array = self.arrays[name]
-            array.write_shard(array.shards.box(index), chunk)
+            array.write_shard(array.shards.box(index), chunk, needed=True)
         self.changed.clear()
         self.cache = ChunkCache(_CACHE_BYTES)
 

@@ -276,7 +276,8 @@ def _from_ome(kind: type[Image], path: Location, axes: str | None, attributes: d
     nodata = with_nan(parse(own.get("nodata")), arrays[0].dtype)
     extents = zip(found.axes.replace("c", ""), sizes[0], strict=True)
     pixel_size = {axis: extent for axis, extent in extents if axis in found.sized}
-    georef = GeoReference.parse(attributes, arrays[0].metadata.get("attributes") or {}, where=where)
+    of_array = arrays[0].metadata.get("attributes")
+    georef = GeoReference.parse(attributes, of_array if isinstance(of_array, Mapping) else {}, where=where)
     return kind(
         where, found.axes, 0, levels, arrays, found.channel_names, pixel_size, found.unit, nodata, georef, own
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.atomic import sweep
 from unet_batch.store import bands, ome
 from unet_batch.store.bands import Band
 from unet_batch.store.checksum import checksum
@@ -97,10 +98,15 @@ class ImageWriter:
         """
         return checksum(self.layer.read_block(box))
 
+    def clean_scratch(self) -> None:
+        """Remove what killed writers left; only while nobody writes."""
+        self.layer.clean_scratch()
+        sweep(Path(self.path))
+
     def finish(self) -> None:
         """Write the coarse levels from the fine ones, then the metadata. May be repeated."""
         self.layer.fill_coarse(self._halve)
-        self.layer.clean_scratch()
+        self.clean_scratch()
         write_group(self.path, self._metadata())
 
     @property

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_batch.errors import FormatError
 from unet_batch.store.arrays import Array, create_array, open_array
 from unet_batch.store.georef import GRID_MAPPING
 from unet_batch.store.group import write_scalar
-from unet_batch.store.layout import PyramidLayout
+from unet_batch.store.layout import ArrayLayout, PyramidLayout
 from unet_batch.tiling import BlockGrid, Box
 
 Halve = Callable[[NDArray[Any]], NDArray[Any]]
@@ -39,6 +40,16 @@ def as_stored(pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     return pixels[0] if at < 0 else np.moveaxis(pixels, 0, at)
 
 
+def _require_laid_out(array: Array, layout: ArrayLayout) -> None:
+    fill, floats = np.asarray(layout.fill, array.dtype), array.dtype.kind == "f"
+    same_fill = np.array_equal(array.fill, fill, equal_nan=floats)
+    if array.shape != layout.shape or array.dtype != np.dtype(layout.dtype) or not same_fill:
+        raise FormatError(
+            f"{array.path}: shape {array.shape}, {array.dtype}, fill {array.fill}, where the store's layout "
+            f"says {layout.shape}, {layout.dtype}, {layout.fill}; bring its zarr.json back from a copy"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One multiscale array. Boxes are of the level at hand and leave the channels out."""
@@ -57,10 +68,19 @@ class Layer:
 
     @classmethod
     def open(cls, path: str, layout: PyramidLayout, *, writable: bool = False, encoders: int = 1) -> "Layer":
-        """The arrays ``0``, ``1``, ... at ``path``."""
-        count = layout.level_count
-        levels = (open_array(path, str(k), read_only=not writable, encoders=encoders) for k in range(count))
-        return cls(layout, tuple(levels))
+        """The arrays ``0``, ``1``, ... at ``path``.
+
+        Raises:
+            FormatError: an array is not there, or is not as the layout has it.
+        """
+        arrays = (
+            open_array(path, str(k), read_only=not writable, encoders=encoders)
+            for k in range(layout.level_count)
+        )
+        levels = tuple(arrays)
+        for level, array in enumerate(levels):
+            _require_laid_out(array, layout.array_at(level))
+        return cls(layout, levels)
 
     @property
     def written_levels(self) -> int:

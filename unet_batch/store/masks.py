@@ -10,14 +10,17 @@ are done, is the ledger's.
 (1, 64, 32)
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 from numpy.typing import NDArray
 
+from unet_batch.atomic import sweep
 from unet_batch.errors import FormatError, UnetBatchError
 from unet_batch.store.checksum import checksum
 from unet_batch.store.containment import inside
@@ -115,6 +118,10 @@ class Masks:
         attributes = read_node(where, where)[1]
         layout = MasksLayout.parse(attributes.get("masks"), where)
         own = attributes.get("unet_batch")
+        if attributes.get("masks_sum") not in (None, _sum(attributes.get("masks"))):
+            raise FormatError(
+                f"{where}: its layout is not as it was written; bring zarr.json back, or predict it anew"
+            )
         if not isinstance(own, dict):
             raise FormatError(f"{where}: its plan is missing; predict it anew")
         layers = {
@@ -182,8 +189,9 @@ class Masks:
 
     def clean_scratch(self) -> None:
         """Remove what killed writers left; for the driver, before any worker writes."""
-        for layer in self.layers.values():
+        for name, layer in self.layers.items():
             layer.clean_scratch()
+            sweep(Path(_layer_path(self.path, name)))
 
 
 def block_checksum(arrays: BlockArrays) -> int:
@@ -202,8 +210,13 @@ def _fill(
     if listed:
         register(Path(path))
     # The group comes last: a store is there only when it is whole.
-    own = {"ome": layout.metadata(LABELS, source), "unet_batch": dict(attributes), "masks": asdict(layout)}
-    write_group(path, {**layout.place(LABELS), **own})
+    kept = json.loads(json.dumps(asdict(layout)))
+    own = {"ome": layout.metadata(LABELS, source), "unet_batch": dict(attributes), "masks": kept}
+    write_group(path, {**layout.place(LABELS), **own, "masks_sum": _sum(kept)})
+
+
+def _sum(layout: object) -> int:
+    return int(google_crc32c.value(json.dumps(layout, sort_keys=True).encode()))
 
 
 def _layer_of(path: str, name: str) -> str:

@@ -24,13 +24,19 @@ ZARR_SCRATCH = re.compile(r".+\.[0-9a-f]{32}\.partial")
 
 
 def replace(
-    root: Path, target: Path, data: NDArray[Any], metadata: dict[str, Any], encoders: int = 1
+    root: Path,
+    target: Path,
+    data: NDArray[Any],
+    metadata: dict[str, Any],
+    encoders: int = 1,
+    *,
+    needed: bool = False,
 ) -> None:
     """Put ``data`` in the shard ``target`` of the array ``root`` with this metadata.
 
     ``encoders`` threads of the process encode chunks of all its shards; the bytes do not depend on them. A
     reader sees the old shard or the new one, never a part, also after a kill. A shard of nothing but fill
-    has no file.
+    has no file. Where the old one is ``needed`` until then, the new one is on the disk before it comes.
     """
     # zarrs writes in place and zarr-python renames: encoding a one-shard array beside the real one and
     # renaming its only file is safe with either, and never reads what a killed writer left.
@@ -41,6 +47,8 @@ def replace(
         file = _encoded(scratch, data, metadata, encoders)
         if file.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
+            if needed:
+                unsynced.sync_now(file)
             file.replace(target)
         else:
             target.unlink(missing_ok=True)

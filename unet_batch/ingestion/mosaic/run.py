@@ -132,7 +132,7 @@ class MosaicStore(InPlaceStore):
         sweep(self.folder)
         stored = MosaicPlan.read_from(self.path)
         for writer in [] if stored is None else self.writers(stored):
-            writer.layer.clean_scratch()
+            writer.clean_scratch()
 
     def discard(self) -> None:
         """Remove the store."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import unet_batch
-from unet_batch.atomic import atomic_write
+from unet_batch.atomic import atomic_write, sweep
 from unet_batch.calls import checked
 from unet_batch.config import Config
 from unet_batch.engine.config import ExecutionConfig
@@ -168,6 +168,7 @@ class ExportJob:
                 shutil.rmtree(content)
             content.unlink(missing_ok=True)
             joined = self.product.join(self.target.folder, content, reporter.counter("joining the pieces"))
+            sweep(self.target.sidecar.parent, of=self.target.sidecar)
             if joined.sidecar:
                 atomic_write(self.target.sidecar, joined.sidecar)
             else:

@@ -157,6 +157,9 @@ class GeoPackage:
         return sum(counts)
 
 
+_TRIGGERS = "SELECT count(*) FROM sqlite_master WHERE name GLOB 'trigger_*_feature_count_*'"
+
+
 def _require_whole(path: Path, count: int) -> None:
     """Raise OutputError where GDAL failed on closing a GeoPackage: it tells nobody of that."""
     cure = "free space, or choose another disk"
@@ -165,10 +168,14 @@ def _require_whole(path: Path, count: int) -> None:
             (column,) = database.execute("SELECT column_name FROM gpkg_geometry_columns").fetchone()
             tables = (_LAYER, f"rtree_{_LAYER}_{column}")
             questions = [f"SELECT count(*) FROM {table}" for table in tables]  # noqa: S608 - names of our own
+            questions += [
+                "SELECT feature_count FROM gpkg_ogr_contents",
+                _TRIGGERS,
+            ]  # made last, in this order
             found = [database.execute(question).fetchone()[0] for question in questions]
     except sqlite3.Error as error:
         raise OutputError(f"{path}: was not written whole ({error}); {cure}") from error
-    if found != [count, count]:
+    if found != [count, count, count, 2]:
         raise OutputError(f"{path}: was not written whole; {cure}")
 
 
