@@ -102,4 +102,16 @@ EXPLAINED: tuple[tuple[str, str, str, str], ...] = (
         "21: *",
         "the command leaves out who computes the blocks, which whoever repeats it knows best",
     ),
+    (
+        "*",
+        "*/zarr.json",
+        "attributes.unet_batch.plan.image.*: only after",
+        "a plan's image may be a foreign file, read without a copy: its series, axes and sampling",
+    ),
+    (
+        "*",
+        "*/zarr.json",
+        "attributes.unet_batch.provenance.*: only after",
+        "the same in the record of where it comes from",
+    ),
 )
