@@ -23,6 +23,9 @@ class ExportConfig(ExecutionConfig):
         part: of ``parts``: extent of one file in pixels, ``tile`` times a power of two.
         compression: of rasters: ``deflate``, ``deflate:LEVEL``, ``zstd``, ``zstd:LEVEL``, ``lzw``, ``none``.
         classes: of polygons: numbers or names; None is all but one named background.
+        instances: of polygons: each object with the border around it, as ``objects`` finds them, in place of
+            regions of classes; ``auto`` does so where there is a class named border that ``classes`` does
+            not name.
         table: of polygons of objects: the table made with them; None is the one beside the store, of its
             name.
         image: of QuPath's GeoJSON of a coarser level: the image of the masks; None takes the one around
@@ -50,6 +53,7 @@ class ExportConfig(ExecutionConfig):
         ),
     ] = "deflate"
     classes: tuple[int | str, ...] | None = Field(default=None, min_length=1)
+    instances: Literal["auto"] | bool = "auto"
     table: str | None = None
     image: str | None = None
     connectivity: Literal[4, 8] = 4

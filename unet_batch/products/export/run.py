@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import unet_batch
 from unet_batch.atomic import atomic_write, sweep
@@ -34,6 +34,9 @@ from unet_batch.products.export.vector.product import Polygons
 from unet_batch.products.export.view import ImageView, Source, View
 from unet_batch.store.group import read_node
 from unet_batch.store.io_errors import writing
+
+if TYPE_CHECKING:
+    from unet_batch.products.export.instances import Instances
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,16 @@ def export(
     target.check()
     view, product = _opened(str(masks), kind, config)
     job = ExportJob(kind, view, product, target, config)
-    return replace(run_job(job, hooks), seconds=time.perf_counter() - began)
+    instances = _instances(view, product, target.out, config)
+    if instances is not None:
+        if not instances.make(hooks):
+            return replace(job.result(None), seconds=time.perf_counter() - began)
+        view, product = _opened(str(instances.store), kind, instances.exported)
+        job = replace(job, view=view, product=product, config=instances.exported)
+    done = replace(run_job(job, hooks), seconds=time.perf_counter() - began)
+    if instances is not None and done.finished:
+        instances.discard()
+    return done
 
 
 class ExportPlan(Config):
@@ -143,7 +155,9 @@ class ExportJob:
             masks=str(store.resolve()),
             state=digest.hexdigest(),
             kind=self.kind,
-            settings=self.config.model_dump(mode="json", exclude={*ExecutionConfig.model_fields}),
+            settings=self.config.model_dump(
+                mode="json", exclude={*ExecutionConfig.model_fields, "instances"}
+            ),
             version=unet_batch.__version__,
         )
 
@@ -192,6 +206,15 @@ def _opened(store: str, kind: Kind, config: ExportConfig) -> tuple[Source, Produ
     if kind == "cog" or kind == "parts" or kind == "ome-tiff":  # noqa: PLR1714 - mypy narrows by these
         return view, Raster(kind, view, config)
     return view, Polygons.of(kind, view, config)
+
+
+def _instances(view: Source, product: Product, out: Path, config: ExportConfig) -> "Instances | None":
+    """What polygons of masks with a border class are made of."""
+    if not (isinstance(view, View) and isinstance(product, Polygons)):
+        return None
+    from unet_batch.products.export.instances import Instances  # noqa: PLC0415 - rasters need no extra for it
+
+    return Instances.of(view.masks, out, config)
 
 
 def _is_image(store: str) -> bool:

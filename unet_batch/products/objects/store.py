@@ -90,6 +90,7 @@ class ObjectStore:
             levels=given.levels,
             georef=given.georef,
             name="objects",
+            colours=tuple(given.colours[number] for number in self.plan.classes if given.colours),
         )
         Masks.create(self.path, layout, attributes)
 
