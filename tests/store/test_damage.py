@@ -1,9 +1,11 @@
 """A flipped bit in a shard is an error or changes nothing; never a wrong pixel."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from unet_batch.errors import DamageError
 from unet_batch.store import pipeline
@@ -40,3 +42,26 @@ def test_a_flipped_bit_is_never_a_wrong_pixel(tmp_path, monkeypatch, compression
             reports.append(str(error))
     assert len(reports) > FLIPS // 2
     assert not any("\n" in report for report in reports)
+
+
+@pytest.mark.parametrize("shape", [(50,), (30, 50), (2, 30, 50)])
+def test_column_major_chunks_of_zarr_2_are_no_damage(tmp_path, shape):
+    pixels = np.random.default_rng(0).integers(0, 2**16, shape).astype("uint16")
+    chunks = (16, 24)[-len(shape) :] if len(shape) < 3 else (2, 16, 24)
+    made = zarr.create_array(tmp_path / "a", shape=shape, chunks=chunks, dtype="u2", order="F", zarr_format=2)
+    made[...] = pixels
+    box = Box((1,) * len(shape), shape)
+    np.testing.assert_array_equal(open_array(tmp_path / "a").read(box), pixels[box.slices])
+
+
+def test_a_missing_permission_is_no_damage(tmp_path, monkeypatch):
+    array = create_array(tmp_path / "a", ArrayLayout((8, 8), "uint8", (8, 8), (8, 8)))
+    array.write_shard(Box.of_shape((8, 8)), np.ones((8, 8), "uint8"))
+    (tmp_path / "a/c/0/0").write_bytes(b"what no decoder takes")
+
+    def closed(self: Path, mode: str = "r") -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", closed)  # tests may run as root, whom no mode keeps out
+    with pytest.raises(DamageError, match=r"c/0/0: not readable; ask for read permission"):
+        array.read(Box.of_shape((8, 8)))

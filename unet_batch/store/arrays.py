@@ -23,7 +23,7 @@ from unet_batch.errors import DamageError, FormatError, OutputError, one_line
 from unet_batch.store import shard_file
 from unet_batch.store.cache import ChunkCache, ReadCount, read_through
 from unet_batch.store.containment import inside
-from unet_batch.store.io_errors import is_local, reading_metadata, writing
+from unet_batch.store.io_errors import is_local, reading_metadata, unreadable, writing
 from unet_batch.store.layout import ArrayLayout
 from unet_batch.store.pipeline import default_threads, opened, uses_zarrs, zarrs_reads
 from unet_batch.tiling import BlockGrid, Box
@@ -91,10 +91,7 @@ class Array:
         fault = self._attempt(box)
         if isinstance(fault, np.ndarray):
             return fault
-        raise DamageError(
-            f"{self.path}: chunk {self._bad_chunk(box)} is damaged or unreadable ({one_line(fault)}); "
-            f"run `unet-batch verify STORE --repair`, or restore the file"
-        ) from fault
+        raise DamageError(self._fault_of(self._bad_chunk(box), fault)) from fault
 
     def read_cached(
         self, box: Box, cache: ChunkCache, keep_outside: Box | None = None
@@ -201,6 +198,15 @@ class Array:
             file = self._file(self.local, index)
             if file.exists() and not file.stat().st_size:
                 raise ValueError(f"{file.name} is empty")
+
+    def _fault_of(self, chunk: tuple[int, ...], fault: BaseException) -> str:
+        shard = self.shards.indices_in(self.chunks.box(chunk)).start
+        if self.local is not None and unreadable(file := self._file(self.local, shard)):
+            return f"{file}: not readable; ask for read permission"
+        return (
+            f"{self.path}: chunk {chunk} is damaged or unreadable ({one_line(fault)}); "
+            f"run `unet-batch verify STORE --repair`, or restore the file"
+        )
 
     def _bad_chunk(self, box: Box) -> tuple[int, ...]:
         touched = self.chunks.indices_in(box)

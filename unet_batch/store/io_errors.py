@@ -60,6 +60,17 @@ def written_whole(path: Path, *, fsync: bool = False) -> Iterator[BinaryIO]:
         unsynced.add(path, within=path.parent.parent)
 
 
+def unreadable(file: Path) -> bool:
+    """Whether a file is there that this user may not read, which is no damage of its content."""
+    try:
+        file.open("rb").close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def is_local(where: str) -> bool:
     """Whether ``where`` is a path of this machine's file system and not a URL."""
     return "://" not in where
