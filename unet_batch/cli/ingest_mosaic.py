@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 @click.argument("scenes", nargs=-1)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--index", type=click.Path(path_type=Path), help="CSV, GeoJSON or GDAL tile index of scenes.")
+@click.option("--remote", is_flag=True, help="Take scenes from the network that the index or a VRT names.")
 @block_verb("mosaic", retry=True)
-def command(scenes: tuple[str, ...], out: Path, index: Path | None, blocks: BlockCall) -> int:
+def command(scenes: tuple[str, ...], out: Path, index: Path | None, remote: bool, blocks: BlockCall) -> int:
     """Merge SCENES (rasters, a folder of them, or fields of a stage scan) into the OME-Zarr image OUT.
 
     Scenes on one grid are copied, others are warped onto it. Run again to resume. Exit codes: 0 done; 2 bad
@@ -26,7 +27,7 @@ def command(scenes: tuple[str, ...], out: Path, index: Path | None, blocks: Bloc
     from unet_batch.ingestion.mosaic.config import MosaicConfig  # noqa: PLC0415 - imported when it runs
     from unet_batch.ingestion.mosaic.run import ingest_mosaic  # noqa: PLC0415
 
-    config = blocks.config(MosaicConfig)
+    config = blocks.config(MosaicConfig, *(["remote=true"] if remote else []))
     with blocks.hooks() as hooks:
         found = ingest_mosaic(scenes, out, config, index=index, retry_failed=blocks.retry_failed, hooks=hooks)
     blocks.show("summary", found.to_json(), lambda: _show(found))

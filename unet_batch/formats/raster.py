@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError, MissingError, one_line, raised_as
 from unet_batch.formats.projection import crs_of, crs_text, map_unit, rasterio_for
+from unet_batch.formats.remote import DRIVERS, refuse_distant_names, refuse_name
 from unet_batch.store.bands import Band
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.nodata import nodata_of, values_of
@@ -77,35 +78,61 @@ def is_remote(path: str | Path) -> bool:
 
 
 @contextmanager
-def opened(path: str, level: int = 0) -> Iterator["DatasetReader"]:
+def opened(path: str, level: int = 0, *, remote: bool = False) -> Iterator["DatasetReader"]:
     """The raster at ``path`` at one of its overviews, closed at the end.
 
     Raises:
         MissingError: no such file.
         FormatError: nothing that GDAL reads.
-        InputError: no such level, or no rasterio.
+        InputError: no such level, no rasterio, or a local file that names something on the network, unless
+            ``remote`` allows it.
     """
-    dataset = open_raster(path, level)
+    dataset = open_raster(path, level, remote=remote)
     try:
         yield dataset
     finally:
         dataset.close()
 
 
-def open_raster(path: str, level: int = 0) -> "DatasetReader":
+def open_raster(path: str, level: int = 0, *, remote: bool = False) -> "DatasetReader":
     """As ``opened``, for a caller that closes it."""
-    rasterio = rasterio_for(path)
-    if not is_remote(path) and not Path(path).exists():
-        raise MissingError(f"{path}: no such file; check the path")
+    opening = _opener(path)
+    place = path if is_remote(path) else str(Path(path).absolute())  # no prefix of GDAL's begins it
+    if not is_remote(path):
+        if not Path(path).exists():
+            raise MissingError(f"{path}: no such file; check the path")
+        if not remote:
+            refuse_distant_names(Path(path))
     with raster_errors(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a raster without a transform is told of in other ways
+        whole = opening(place, driver=list(DRIVERS))
+        if not (remote or is_remote(path)):
+            _refuse_distant_overviews(path, whole)
         if not level:
-            return rasterio.open(path)
-        with rasterio.open(path) as whole:
+            return whole
+        with whole:
             count = len(whole.overviews(1))
         if level > count:
             raise InputError(f"{path}: has levels 0 to {count}, no level {level}; mend `level`")
-        return rasterio.open(path, overview_level=level - 1)
+        return opening(place, driver=list(DRIVERS), overview_level=level - 1)
+
+
+def _opener(path: str) -> "Callable[..., DatasetReader]":
+    # rasterio.open takes one driver alone; this is what it calls, with the caller's keys to s3://.
+    rasterio_for(path)
+    from rasterio.env import ensure_env_with_credentials  # noqa: PLC0415 - an optional package
+    from rasterio.io import DatasetReader  # noqa: PLC0415
+
+    opening: Callable[..., DatasetReader] = ensure_env_with_credentials(DatasetReader)
+    return opening
+
+
+def _refuse_distant_overviews(path: str, dataset: "DatasetReader") -> None:
+    try:
+        refuse_name(dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", ""), path)
+    except InputError:
+        dataset.close()
+        raise
 
 
 def raster_errors(path: str) -> AbstractContextManager[None]:
@@ -113,7 +140,8 @@ def raster_errors(path: str) -> AbstractContextManager[None]:
 
     def tell(error: Exception) -> str:
         reason = one_line(error.__cause__ or error)  # rasterio wraps what GDAL says
-        return f"{path}: cannot be read ({reason}); it is damaged, or of a format unknown to GDAL"
+        cure = "convert it with `gdal_translate`"
+        return f"{path}: cannot be read ({reason}); it is damaged, or of a format that is not read; {cure}"
 
     return raised_as(FormatError, tell)
 

@@ -62,8 +62,9 @@ def zarrs_reads(array: zarr.Array[Any]) -> bool:
     """Whether zarrs reads an array rightly.
 
     It wants native byte order, a fill value and row-major chunks where Zarr 2 has an order (zarrs 0.2.3 fails
-    on column-major ones, and reads Zarr 3's transpose rightly). It does not verify crc32c where it decodes a part of a
-    chunk: of 1500 single-bit flips, zarrs 0.2.3 read 719 as wrong pixels; none with zstd's own checksum.
+    on column-major ones, and reads Zarr 3's transpose rightly). It does not verify crc32c where it decodes a
+    part of a chunk: of 1500 single-bit flips, zarrs 0.2.3 read 719 as wrong pixels; none with zstd's own
+    checksum.
     """
     metadata = array.metadata.to_dict()
     plain = array.dtype.isnative and array.metadata.fill_value is not None

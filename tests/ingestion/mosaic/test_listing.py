@@ -14,7 +14,7 @@ from unet_batch.ingestion.mosaic.listing import Listed, list_scenes, read_index
 
 def test_a_csv(tmp_path):
     (tmp_path / "i.csv").write_text("date,Path\n2020,a.tif\n2021,/b.tif\n2022,s3://bucket/c.tif\n", "utf-8")
-    found = read_index(tmp_path / "i.csv")
+    found = read_index(tmp_path / "i.csv", remote=True)
     assert found == [Listed(str(tmp_path / "a.tif")), Listed("/b.tif"), Listed("s3://bucket/c.tif")]
 
 
@@ -75,3 +75,23 @@ def test_nothing_to_list(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no TIFFs"):
         list_scenes([tmp_path / "empty"], None)
+
+
+@pytest.mark.parametrize(
+    "name", ["http://127.0.0.1:1/a.tif", "/vsicurl/http://127.0.0.1:1/a.tif", "WMS:127.0.0.1:1/"]
+)
+@pytest.mark.parametrize("kind", ["csv", "geojson"])
+def test_scenes_on_the_network_must_be_asked_for(tmp_path, kind, name):
+    features = [{"type": "Feature", "geometry": None, "properties": {"path": name}}]
+    text = f"path\n{name}\n" if kind == "csv" else json.dumps({"features": features})
+    (tmp_path / f"i.{kind}").write_text(text)
+    with pytest.raises(InputError, match=r"row 1: names .*not on this machine; allow it with --remote"):
+        list_scenes([], tmp_path / f"i.{kind}")
+    assert len(list_scenes([], tmp_path / f"i.{kind}", remote=True)) == 1
+    assert list_scenes(["https://host/a.tif"], None) == (Listed("https://host/a.tif"),)
+
+
+def test_an_index_that_names_a_server_is_not_opened(tmp_path):
+    (tmp_path / "i.vrt").write_text("\n<OGRVRTDataSource><OGRVRTLayer name='a'/></OGRVRTDataSource>")
+    with pytest.raises(FormatError, match="it is XML"):
+        read_index(tmp_path / "i.vrt")

@@ -31,6 +31,8 @@ class MosaicConfig(ExecutionConfig):
         count: keep how many scenes saw each pixel, in the array ``count``.
         on_damage: what becomes of a block of a scene that cannot be read: ``quarantine`` sets it aside,
             ``fill`` makes it of the other scenes.
+        remote: take scenes from the network that an index or a VRT names; an address (s3://, https://) that
+            the caller gives as a scene is always taken.
         bands: numbers or names of the scenes' bands to keep, in this order.
         positions: where fields of a stage scan lie: in a CSV (columns path, x, y), in their OME-XML, or
             ``geo``: scenes on the earth. ``auto`` looks.
@@ -57,6 +59,7 @@ class MosaicConfig(ExecutionConfig):
     collar: float | None = None
     count: bool = True
     on_damage: Literal["quarantine", "fill"] = "quarantine"
+    remote: bool = False
     bands: Annotated[tuple[NonNegativeInt | str, ...], Field(min_length=1)] | None = None
     positions: Literal["auto", "geo", "csv", "ome"] = "auto"
     position_unit: Literal["micrometer", "pixel"] = "micrometer"

@@ -12,6 +12,7 @@ from unet_batch.errors import FormatError, InputError, MissingError, one_line, t
 from unet_batch.extras import require
 from unet_batch.formats.catalogue import TIFF
 from unet_batch.formats.raster import is_remote
+from unet_batch.formats.remote import refuse_name
 
 PATH_COLUMNS = ("path", "location", "file", "filename", "href", "url")
 
@@ -25,23 +26,25 @@ class Listed:
     y: float | None = None
 
 
-def list_scenes(paths: Sequence[str | Path], index: str | Path | None) -> tuple[Listed, ...]:
+def list_scenes(
+    paths: Sequence[str | Path], index: str | Path | None, *, remote: bool = False
+) -> tuple[Listed, ...]:
     """All scenes in the order given, each once. A folder stands for the TIFFs in it.
 
     Raises:
         MissingError, FormatError: an index that is not there or cannot be read.
-        InputError: no scene at all.
+        InputError: no scene at all, or an index that names others on the network without ``remote``.
     """
     listed = [scene for path in paths for scene in _expanded(str(path))]
     if index is not None:
-        listed += read_index(Path(index))
+        listed += read_index(Path(index), remote=remote)
     if not listed:
         raise InputError("no scenes: give their paths, a folder of TIFFs, or --index FILE")
     return tuple(dict.fromkeys(listed))
 
 
-def read_index(path: Path) -> list[Listed]:
-    """The scenes that an index lists; relative paths start at its folder."""
+def read_index(path: Path, *, remote: bool = False) -> list[Listed]:
+    """The scenes that an index lists; relative paths start at its folder. Others as of ``list_scenes``."""
     if not path.is_file():
         raise MissingError(f"{path}: no such index; check the path")
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -51,10 +54,10 @@ def read_index(path: Path) -> list[Listed]:
         elif suffixes[-1:] in ([".geojson"], [".json"]):
             rows = _geojson_rows(path)
         elif suffixes[-1:] == [".gti"]:
-            return read_index(_indexed_by(path))
+            return read_index(_indexed_by(path), remote=remote)
         else:
             rows = _vector_rows(path)
-        found = [_listed(path, number, row) for number, row in enumerate(rows, start=1)]
+        found = [_listed(path, number, row, remote=remote) for number, row in enumerate(rows, start=1)]
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, ET.ParseError, KeyError, TypeError) as error:
         reason = one_line(error, 150)
         raise FormatError(f"{path}: cannot be read as an index ({reason}); mend the file") from None
@@ -73,7 +76,7 @@ def _expanded(path: str) -> list[Listed]:
     return [Listed(str(file)) for file in inside]
 
 
-def _listed(index: Path, number: int, row: dict[str, Any]) -> Listed:
+def _listed(index: Path, number: int, row: dict[str, Any], *, remote: bool) -> Listed:
     named = {str(key).strip().lower(): value for key, value in row.items() if key is not None}
     path = next((named[column] for column in PATH_COLUMNS if named.get(column)), None)
     if not isinstance(path, str):
@@ -81,6 +84,8 @@ def _listed(index: Path, number: int, row: dict[str, Any]) -> Listed:
             f"{index}: row {number} names no scene; give one of the columns {', '.join(PATH_COLUMNS)}"
         )
     path = path.strip()
+    if not remote:
+        refuse_name(path, f"{index}: row {number}")
     place = path if is_remote(path) or Path(path).is_absolute() else str(index.parent / path)
     x, y = named.get("x"), named.get("y")
     if x in (None, "") and y in (None, ""):
@@ -113,6 +118,10 @@ def _vector_rows(path: Path) -> list[dict[str, Any]]:
     require("pyogrio", "geo", f"{path}: an index that is neither CSV nor GeoJSON")
     import pyogrio  # noqa: PLC0415 - an optional package
 
+    with path.open("rb") as file:
+        head = file.read(256)
+    if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):  # may name a server to be asked
+        raise FormatError(f"{path}: no index that is known (it is XML); give CSV, GeoJSON or a tile index")
     try:
         meta, _, _, columns = pyogrio.raw.read(path, read_geometry=False)
     except pyogrio.errors.DataSourceError as error:

@@ -69,7 +69,7 @@ class GeoScenes:
         return pixels, _valid(pixels, mask, scene.nodata, self.plan.merge.collar)
 
     def _copied(self, scene: Scene, box: Box) -> tuple[Pixels, Valid | None]:
-        dataset = self.files.get(scene.path, lambda: open_raster(scene.path))
+        dataset = self.files.get(scene.path, lambda: _open(scene))
         own = box.relative_to(scene.box.start)
         pixels = read_bands(dataset, own, list(self.plan.read))
         return pixels, read_mask(dataset, own) if scene.masked else None
@@ -90,7 +90,7 @@ class _Warped:
         from rasterio.vrt import WarpedVRT  # noqa: PLC0415 - an optional package
 
         assert plan.georef is not None, "scenes on the earth have a place"
-        self.source = open_raster(scene.path)
+        self.source = _open(scene)
         # GDAL warps in pieces of its own, counted from the mosaic's origin: pixels do not depend on blocks.
         self.dataset = WarpedVRT(
             self.source,
@@ -128,6 +128,11 @@ class StageFields:
             with foreign(scene.path):
                 pixels = reader.read(own)
         return pixels, _valid(pixels, None, scene.nodata, self.plan.merge.collar)
+
+
+def _open(scene: Scene) -> Any:
+    """The raster of a scene, whose names of other files the survey has looked at."""
+    return open_raster(scene.path, remote=True)
 
 
 def _valid(pixels: Pixels, mask: Valid | None, nodata: float | None, collar: float | None) -> Valid:

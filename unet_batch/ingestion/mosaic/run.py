@@ -94,7 +94,7 @@ def ingest_mosaic(
     began, config = time.perf_counter(), config or MosaicConfig()
     store = MosaicStore(str(out), config.overwrite)
     store.check()
-    listed = list_scenes(scenes, index)
+    listed = list_scenes(scenes, index, remote=config.remote)
     reporter = Reporter(hooks)
     planned = make_plan(listed, config, lambda done, total: _notify_some(reporter, done, total))
     job = MosaicJob(planned, store, config, retry_failed)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from unet_batch.errors import FormatError, InputError, MissingError
 from unet_batch.formats.projection import crs_of, crs_text
@@ -34,7 +35,7 @@ def survey(
     """
     named = crs_text(crs_of(config.scene_crs, "scene_crs")) if config.scene_crs else None
     scenes, notes = [], []
-    for done, found in enumerate(_opened(listed), start=1):
+    for done, found in enumerate(_opened(listed, config.remote), start=1):
         watch(done, len(listed))
         if isinstance(found, RasterFacts):
             scenes.append(_placed(found, named))
@@ -70,17 +71,17 @@ def find_band(where: str, bands: Sequence[Band], wanted: int | str) -> int:
     raise InputError(f"{where}: no band {wanted!r}; choose 0 to {len(bands) - 1}, or of {', '.join(names)}")
 
 
-def _opened(listed: Sequence[Listed]) -> Iterator[RasterFacts | FormatError | MissingError]:
+def _opened(listed: Sequence[Listed], remote: bool) -> Iterator[RasterFacts | FormatError | MissingError]:
     if len(listed) == 1:
-        yield _facts(listed[0])
+        yield _facts(listed[0], remote)
         return
     with ThreadPoolExecutor(_READERS, thread_name_prefix="survey") as pool:
-        yield from pool.map(_facts, listed)
+        yield from pool.map(partial(_facts, remote=remote), listed)
 
 
-def _facts(scene: Listed) -> RasterFacts | FormatError | MissingError:
+def _facts(scene: Listed, remote: bool) -> RasterFacts | FormatError | MissingError:
     try:
-        with opened(scene.path) as dataset, raster_errors(scene.path):
+        with opened(scene.path, remote=remote) as dataset, raster_errors(scene.path):
             return facts_of(scene.path, dataset)
     except (FormatError, MissingError) as error:
         return error
