@@ -4,6 +4,13 @@ from pathlib import Path
 
 from unet_batch.errors import InputError, OutputError
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def as_text(value: str) -> str:
+    """A text of a CSV file: one that a spreadsheet would run is quoted by an apostrophe, as OWASP advises."""
+    return f"'{value}" if value.startswith(_FORMULA) else value
+
 
 def check_output(out: Path, suffixes: tuple[str, ...], *, replace: bool = False) -> None:
     """Refuse an output of another ending than ``suffixes``, in no folder, or there unless to ``replace``."""

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from scipy import ndimage
@@ -263,7 +264,50 @@ def test_the_program(tmp_path, masks, labels, monkeypatch):
     about = json.loads(pq.read_metadata("o.parquet").metadata[b"unet_batch"])
     assert about["plan"]["smallest"] == 5
     assert "no class x" in call("objects", "masks", "p.parquet", "--set", "classes=[x]").refusal
-    assert ".parquet" in call("objects", "masks", "o.csv").refusal
+    assert ".parquet" in call("objects", "masks", "o.txt").refusal
     assert "no such path" in call("objects", "none", "p.parquet").refusal
     np.save("grey.npy", labels[:-1])
     assert "has shape" in call("objects", "masks", "p.parquet", "--image", "grey.npy").refusal
+
+
+def test_csv_is_the_same_table_with_units_in_the_names(tmp_path, masks):
+    objects(masks, tmp_path / "o.parquet", SERIAL)
+    done = objects(masks, tmp_path / "o.csv", SERIAL)
+    told, found = table_of(tmp_path / "o.parquet"), pd.read_csv(tmp_path / "o.csv")
+    assert {"area_um2", "perimeter_um", "position_x_um"} <= set(found.columns)
+    np.testing.assert_allclose(found["position_x_um"], found["centroid_x"] * 0.25)
+    np.testing.assert_allclose(found["position_y_um"], found["centroid_y"] * 0.5)
+    assert found["class"].tolist() == told["class"].tolist()
+    np.testing.assert_allclose(found.drop(columns="class"), told.drop(columns="class"))
+    assert sum(done.objects.values()) == len(told)
+    with pytest.raises(OutputError, match="exists already"):
+        objects(masks, tmp_path / "o.csv", SERIAL)
+    assert objects(masks, tmp_path / "o.csv", config(overwrite=True)).finished
+    (tmp_path / "p.csv").write_text("name,age\n")
+    with pytest.raises(OutputError, match="no table of objects"):
+        objects(masks, tmp_path / "p.csv", config(overwrite=True))
+
+
+def test_a_class_is_no_formula_of_a_spreadsheet(tmp_path, labels):
+    masks = write_masks(tmp_path / "m", labels, names=("background", "=cell()", "debris"))
+    objects(masks, tmp_path / "o.csv", SERIAL)
+    assert set(pd.read_csv(tmp_path / "o.csv")["class"]) == {"'=cell()", "debris"}
+
+
+def test_the_summary_tells_density_and_median(tmp_path, masks):
+    first = objects(masks, tmp_path / "o.parquet", SERIAL).summary
+    table = table_of(tmp_path / "o.parquet")
+    assert first.count == len(table)
+    assert first.median == pytest.approx(table["area"].median())
+    assert first.density == pytest.approx(len(table) / (90 * 0.5 * 70 * 0.25 * 1e-6))
+    assert (first.per, first.unit) == ("mm²", "micrometer²")
+    assert objects(masks, tmp_path / "o.parquet", SERIAL).summary == first, "of a table that is there"
+
+
+def test_without_the_size_of_a_pixel_there_is_no_density(tmp_path, labels):
+    masks = write_masks(tmp_path / "m", labels)
+    answer = call("objects", masks, tmp_path / "o.parquet", "--set", "workers=0")
+    table = table_of(tmp_path / "o.parquet")
+    assert f"median area {table['pixels'].median():.4g} px²" in answer.out
+    assert " per " not in answer.out
+    assert not [name for name in table if name.startswith("position")]

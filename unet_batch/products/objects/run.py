@@ -9,7 +9,7 @@ import platform
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from unet_batch.products.objects.block import FindWork
 from unet_batch.products.objects.config import ObjectsConfig
 from unet_batch.products.objects.plan import ObjectsPlan, make_plan
 from unet_batch.products.objects.store import ObjectStore
-from unet_batch.products.objects.table import Columns, TableWriter, about, bands, channel_names
+from unet_batch.products.objects.summary import Summary
+from unet_batch.products.objects.table import Columns, TableWriter, about, bands, channel_names, is_table
 from unet_batch.products.objects.unite import unite
 from unet_batch.products.outputs import check_name
 from unet_batch.products.scale import Scale
@@ -44,16 +45,18 @@ class ObjectsResult:
     """What came of a run.
 
     Attributes:
-        table: the Parquet file.
+        table: the file.
         labels: the store of object numbers, if one was asked for.
         objects: how many, by class; empty while ``finished`` is False.
         finished: False where the run was ended early; the same call goes on.
+        summary: count, density and median area; None of unfinished and of older tables.
     """
 
     table: str
     labels: str | None
     objects: dict[str, int]
     finished: bool
+    summary: Summary | None = None
 
 
 @checked
@@ -68,12 +71,13 @@ def objects(
 ) -> ObjectsResult:
     """Find the connected objects of every class of ``masks``, or instances where there is a border class.
 
-    The same call goes on where an earlier one ended, and leaves a finished table alone unless told to
-    overwrite it. Objects are numbered in the raster order of their first pixels, whatever the blocks.
+    The same call goes on where an earlier one ended, and leaves a finished Parquet table alone unless told to
+    overwrite it; CSV does not tell how it was made, and is refused. Objects are numbered in the raster order
+    of their first pixels, whatever the blocks.
 
     Args:
         masks: mask store of classes.
-        out: the table, ``.parquet``.
+        out: the table, ``.parquet`` or ``.csv``.
         config: which pixels make an object.
         image: image whose mean intensity is measured per object and channel.
         labels: store for the object number of every pixel; ``IMAGE/labels/NAME`` registers it there.
@@ -86,9 +90,9 @@ def objects(
     beside = None if image is None else open_beside(image, opened)
     plan = make_plan(opened, beside, settings)
     store = None if labels is None else ObjectStore(Path(labels), plan)
-    target = ObjectsTable(Path(out), settings.overwrite, ".parquet")
+    target = ObjectsTable(Path(out), settings.overwrite, Path(out).suffix)
     job = ObjectsJob(opened, beside, target, store, plan, settings)
-    check_name(Path(out), (".parquet",))
+    check_name(Path(out), (".parquet", ".csv"))
     if not settings.overwrite and (found := job.done_before()) is not None:
         drop_leftovers(job.target)
         Reporter(hooks).notify("nothing to do: the objects are there")
@@ -105,7 +109,7 @@ class ObjectsTable(PartialFolder):
     def check(self) -> None:
         """Refuse a place that is taken; only tables of objects are replaced."""
         PartialFolder.check(self)
-        if self.out.exists() and self.published() is None and not about(self.out):
+        if self.out.exists() and self.published() is None and not is_table(self.out):
             raise OutputError(
                 f"{self.out}: is no table of objects and is not replaced; choose another output"
             )
@@ -118,6 +122,7 @@ class ObjectsJob:
     Attributes:
         fragments: fragments of each block that has some, by its number, once they are all found.
         counts: objects by class, once they are joined.
+        summary: of them, likewise.
     """
 
     masks: Masks
@@ -129,6 +134,7 @@ class ObjectsJob:
     retry_failed: bool = True
     fragments: dict[int, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    summary: Summary | None = None
 
     def done_before(self) -> ObjectsResult | None:
         """What an earlier call made, if it is all there."""
@@ -137,7 +143,7 @@ class ObjectsJob:
         stored = self.store is None or self.store.finished
         if said.get("plan_hash") != self.objects_plan.hash or not stored:
             return None
-        return self.result({"objects": said["objects"]})
+        return self.result(said)
 
     def plan(self, stored: Mapping[str, Any] | None, ask: Ask) -> ObjectsPlan:
         """What the masks and settings make."""
@@ -171,13 +177,15 @@ class ObjectsJob:
         if self.store is None:
             reporter.notify("joining the blocks")
             self._join()
-        return {"objects": self.counts}
+        return {"objects": self.counts, "summary": None if self.summary is None else asdict(self.summary)}
 
     def result(self, facts: Facts | None) -> ObjectsResult:
         """What came of the run."""
         labels = None if self.store is None else str(self.store.path)
-        counts = {} if facts is None else facts["objects"]
-        return ObjectsResult(str(self.target.out), labels, counts, facts is not None)
+        said = facts or {}
+        summary = Summary(**said["summary"]) if said.get("summary") else None
+        counts = said.get("objects", {})
+        return ObjectsResult(str(self.target.out), labels, counts, facts is not None, summary)
 
     @property
     def _found(self) -> Parts:
@@ -199,6 +207,8 @@ class ObjectsJob:
                 writer.add(band.objects, band.begin)
                 for number, ids in band.ids.items() if self.store is not None else ():
                     self._numbers.write(number, {"ids": ids})
+            self.summary = Summary.of(self.masks, plan.dims, writer.sizes)
+            writer.about["summary"] = asdict(self.summary)
         self.counts.update(writer.counts)
         if self.store is not None:
             self.store.create(self.masks, self._about())

@@ -1,4 +1,4 @@
-"""The table of objects: their numbers, 1, 2, ..., and Parquet with one row per object in that order.
+"""The table of objects: their numbers, 1, 2, ..., and Parquet or CSV with one row per object in that order.
 
 Objects are numbered in the raster order of their first pixels, band by band. A band is a row of blocks along
 the first axis. The first pixel of an object lies in one band, so bands can be numbered in turn, and only one
@@ -6,6 +6,7 @@ of them is held at a time.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -24,9 +26,11 @@ from unet_batch.errors import FormatError, InputError, MissingError, one_line
 from unet_batch.products.objects.fragments import NAMES, Fragments, chosen, joined, perimeter
 from unet_batch.products.objects.plan import ObjectsPlan
 from unet_batch.products.objects.unite import Union
+from unet_batch.products.outputs import as_text
 from unet_batch.products.scale import Scale
 from unet_batch.store.georef import GeoReference
 from unet_batch.store.io_errors import writing
+from unet_batch.store.units import length
 
 _MOST = 2**32 - 2  # object numbers are uint32, and the last is kept free
 
@@ -109,7 +113,8 @@ _GROUP_ROWS = 2**17  # a row group is held until it is this long
 class Columns:
     """How fragments become columns.
 
-    Positions are in pixels, 0 the centre of the first one, and where there is a ``georef`` also on its map.
+    Centroids are in pixels, 0 the centre of the first one; where there is a ``georef`` also on its map, else,
+    where the size of a pixel is known, also in its unit from the same point (``position_x``).
     """
 
     plan: ObjectsPlan
@@ -129,6 +134,7 @@ class Columns:
         fields += [pa.field("pixels", pa.int64()), self._measured(size, dims)]
         fields += [self._measured("perimeter", 1)] if dims == 2 else []
         fields += [pa.field(f"map_{axis}", pa.float64()) for axis in "xy" if self.georef is not None]
+        fields += [self._measured(f"position_{axis}", 1) for axis in axes if self._has_positions]
         fields += [pa.field(f"mean_{name}", pa.float64()) for name in self.channels]
         return pa.schema(fields)
 
@@ -153,6 +159,7 @@ class Columns:
             a, b, c, d, e, f = self.georef.transform
             y, x = centres[:, -2] + 0.5, centres[:, -1] + 0.5
             columns += [a * x + b * y + c, d * x + e * y + f]
+        columns += list((centres * self.scale.size[-dims:]).T) if self._has_positions else []
         columns += list((objects["light"] / pixels[:, None]).T)
         schema = self.schema
         arrays = [
@@ -160,6 +167,10 @@ class Columns:
             for column, kind in zip(columns, schema, strict=True)
         ]
         return pa.Table.from_arrays(arrays, schema=schema)
+
+    @property
+    def _has_positions(self) -> bool:
+        return self.georef is None and self.scale.unit is not None
 
     def _classes(self, kinds: NDArray[Any]) -> pa.DictionaryArray:
         return pa.DictionaryArray.from_arrays(
@@ -172,24 +183,38 @@ class Columns:
 
 @dataclass(slots=True)
 class TableWriter:
-    """A table that grows band by band; ``about`` and the counts by class are kept in its metadata as JSON."""
+    """A table that grows band by band, CSV or Parquet by its ending.
+
+    ``about`` and the counts by class are kept in the metadata of Parquet as JSON.
+
+    Attributes:
+        counts: objects by class.
+        sizes: how many objects have so many pixels.
+    """
 
     path: Path
     columns: Columns
-    about: Mapping[str, Any]
+    about: dict[str, Any]
     counts: dict[str, int] = field(init=False)
+    sizes: Counter[int] = field(default_factory=Counter)
     waiting: list[pa.Table] = field(default_factory=list)
-    file: pq.ParquetWriter = field(init=False)
+    file: "pq.ParquetWriter | CsvTable" = field(init=False)
 
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(self.columns.plan.names, 0)
+        schema = self.columns.schema
         with writing(str(self.path)):
-            self.file = pq.ParquetWriter(self.path, self.columns.schema, compression="zstd")
+            if self.path.suffix == ".csv":
+                self.file = CsvTable(self.path, schema)
+            else:
+                self.file = pq.ParquetWriter(self.path, schema, compression="zstd")
 
     def add(self, objects: Fragments, begin: int) -> None:
         """Append the rows of a band."""
         for kind, count in zip(*np.unique(objects["kind"], return_counts=True), strict=True):
             self.counts[self.columns.plan.names[int(kind) - 1]] += int(count)
+        pixels, times = np.unique(objects["pixels"], return_counts=True)
+        self.sizes.update(dict(zip(pixels.tolist(), times.tolist(), strict=True)))
         self.waiting.append(self.columns.rows(objects, begin))
         if sum(map(len, self.waiting)) >= _GROUP_ROWS:
             self._flush()
@@ -214,6 +239,30 @@ class TableWriter:
             self.file.close()
 
 
+class CsvTable:
+    """A CSV file with units in the names of columns, written as Parquet files are. Keeps no metadata."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        types = [pa.string() if one.name == "class" else one.type for one in schema]
+        names = [unit_told(one) for one in schema]
+        self.schema = pa.schema(list(zip(names, types, strict=True)))
+        self.file = pc.CSVWriter(path, self.schema)
+
+    def write_table(self, table: pa.Table, row_group_size: int) -> None:
+        """Append rows."""
+        del row_group_size
+        named = pa.array([as_text(name) for name in table.column("class").to_pylist()], pa.string())
+        table = table.set_column(table.column_names.index("class"), "class", named)
+        self.file.write_table(table.rename_columns(self.schema.names).cast(self.schema))
+
+    def add_key_value_metadata(self, told: Mapping[str, str]) -> None:
+        """Nothing: CSV has no place for it."""
+
+    def close(self) -> None:
+        """Write the rest."""
+        self.file.close()
+
+
 def about(path: Path) -> dict[str, Any]:
     """What a table says of itself; empty where it is no table of this program."""
     try:
@@ -222,6 +271,23 @@ def about(path: Path) -> dict[str, Any]:
     except (pa.ArrowInvalid, OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table of objects: of this program by its metadata, CSV by its first columns."""
+    if path.suffix != ".csv":
+        return bool(about(path))
+    with path.open("rb") as file:
+        return file.readline(40).startswith(b'"id","class"')
+
+
+def unit_told(column: pa.Field) -> str:
+    """Name of a column, with the unit of what has one."""
+    unit = (column.metadata or {}).get(b"unit", b"").decode()
+    plain = unit.rstrip("²³")
+    power, found = unit[len(plain) :].translate({ord("²"): "2", ord("³"): "3"}), length(plain)
+    short = found.ascii + power if found else unit.replace("pixel", "px").rstrip("²³")
+    return f"{column.name}_{short}" if unit else str(column.name)
 
 
 def channel_names(names: Sequence[str], count: int) -> tuple[str, ...]:

@@ -12,12 +12,11 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from unet_batch.models.metrics import scores
+from unet_batch.products.outputs import as_text
 from unet_batch.products.stats.plan import StatsPlan
 from unet_batch.store.io_errors import written_whole
 
 Row = dict[str, Any]
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def write(path: Path, found: list[Row]) -> None:
     table = pa.Table.from_pylist(found)
     with written_whole(path, fsync=True) as file:
         if path.suffix == ".csv":
-            pa.csv.write_csv(pa.Table.from_pylist([_as_text(row) for row in found]), file)
+            pa.csv.write_csv(pa.Table.from_pylist([_quoted(row) for row in found]), file)
         else:
             pa.parquet.write_table(table, file)
 
@@ -84,12 +83,8 @@ def is_table(path: Path) -> bool:
     return {"level", "class", "pixels", "share", "unit"} <= set(names)
 
 
-def _as_text(row: Row) -> Row:
-    """Names that a spreadsheet would run as formulas are quoted by an apostrophe, as OWASP advises."""
-    return {
-        key: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-        for key, value in row.items()
-    }
+def _quoted(row: Row) -> Row:
+    return {key: as_text(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def _agreement(plan: StatsPlan, matrix: NDArray[np.int64], value: int) -> Row:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from unet_batch.errors import InputError
 from unet_batch.extras import needed
 from unet_batch.products.export.vector.rings import Ints
-from unet_batch.products.objects.table import about
+from unet_batch.products.objects.table import about, unit_told
 from unet_batch.store.masks import Masks
 from unet_batch.store.origin import not_given
-from unet_batch.store.units import length
 
 _MEASURED = ("perimeter", "mean_")
 _KEPT_GROUPS = 4
@@ -107,12 +106,4 @@ def _group(path: str, number: int) -> dict[str, NDArray[Any]]:
         names = ["class", *(name for name in file.schema_arrow.names if name.startswith(_MEASURED))]
         empty = not file.num_row_groups
         table = file.schema_arrow.empty_table() if empty else file.read_row_group(number, names)
-        return {_unit_told(table.field(name)): table.column(name).to_pandas().to_numpy() for name in names}
-
-
-def _unit_told(field: Any) -> str:
-    """Name of a column, with the unit of what has one."""
-    unit = (field.metadata or {}).get(b"unit", b"").decode()
-    found = length(unit)
-    short = found.ascii if found else unit.replace("pixel", "px")
-    return f"{field.name}_{short}" if unit else str(field.name)
+        return {unit_told(table.field(name)): table.column(name).to_pandas().to_numpy() for name in names}
