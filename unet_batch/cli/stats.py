@@ -39,11 +39,18 @@ def command(masks: Path, table: Path, zones: Path | None, reference: Path | None
 def _show(rows: "list[Row]", table: Path) -> None:
     from unet_batch.products.scale import quantity  # noqa: PLC0415 - imported when it runs
 
+    outside = {}
     for row in rows[:_SHOWN]:
         dims = 2 if "area" in row else 3
-        size = quantity(row["area" if dims == 2 else "volume"], row["unit"][:-1], dims)
+        measured = row["area" if dims == 2 else "volume"]
+        if measured is None:
+            outside[row["zone"]] = f"{row['zone']:<20} outside the image: no pixel of it is in this zone"
+            continue
+        size = quantity(measured, row["unit"][:-1], dims)
         share = "-" if row["share"] is None else f"{100 * row['share']:6.2f} %"
         zone = f"{row['zone']:<20} " if "zone" in row else ""
         click.echo(f"{zone}{row['class']:<16} {row['pixels']:>15,} px {share:>9} {size:>16}")
+    for line in outside.values():
+        click.echo(line)
     if len(rows) > _SHOWN:
         click.echo(f"... and {len(rows) - _SHOWN} more rows in {table}")

@@ -87,6 +87,27 @@ def test_zones_are_those_of_the_whole_raster(tmp_path_factory, rings):
             assert found[str(number), name]["pixels"] == ((labels == value) & inside).sum()
 
 
+def test_a_zone_outside_the_image_has_no_area(tmp_path, masks):
+    polygons = [shapely.box(0, 0, 50, 50), shapely.box(500, 500, 600, 600)]
+    zones = write_zones(tmp_path / "z.geojson", polygons, ["north", "far"])
+    found = by_zone(stats(masks, tmp_path / "a.parquet", SERIAL, zones=zones).rows)
+    assert {found["far", name]["area"] for name in NAMES} == {None}
+    assert None not in {found["north", name]["area"] for name in NAMES}
+    answer = call("stats", masks, tmp_path / "a.csv", "--zones", zones, "--set", "workers=0", "-q")
+    lines = [line for line in answer.out.splitlines() if line.startswith("far")]
+    assert len(lines) == 1
+    assert "outside the image" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("owners", "expected"), [(("Ann", "Bo"), {"Ann", "Bo"}), (("Ann", "Ann"), {"1", "2"})]
+)
+def test_zones_have_the_names_that_tell_them_apart(tmp_path, masks, owners, expected):
+    zones = write_zones(tmp_path / "z.geojson", [shapely.box(0, 0, 9, 9), shapely.box(9, 9, 30, 30)], owners)
+    zones.write_text(zones.read_text().replace('"name": "', '"owner": "'))
+    assert {row["zone"] for row in stats(masks, tmp_path / "a.csv", SERIAL, zones=zones).rows} == expected
+
+
 def test_zones_in_another_reference_system(tmp_path, labels):
     utm = GeoReference("EPSG:32633", (10.0, 0, 500000.0, 0, -10.0, 5000000.0))
     masks = write_masks(tmp_path / "masks", labels, georef=utm)

@@ -11,7 +11,8 @@ class StatsConfig(ExecutionConfig):
     Attributes:
         level: level of the masks' pyramid; coarser ones are quicker and, by their mode, less exact.
         layer: layer of a file of zones that has several.
-        zone: attribute that names a zone; None takes ``name``, ``zone`` or ``id``, else their numbers.
+        zone: attribute that names a zone; None takes ``name``, ``zone`` or ``id``, else the first
+            text that differs for each zone, else their numbers.
         ignore: value of the reference that leaves a pixel open; None is the masks' own value for no data.
     """
 

@@ -32,12 +32,14 @@ def rows(plan: StatsPlan, counted: Counted, dims: int, unit: str) -> list[Row]:
     """A row per zone and class: pixels, their share of those with data, and their size in ``unit``.
 
     With a reference also how they agree: scores over pixels that both know, and one column per class of the
-    reference (and one for unlabelled pixels) with the pixels that it says so of.
+    reference (and one for unlabelled pixels) with the pixels that it says so of. A zone without any pixel of
+    the image has no size.
     """
     size = "area" if dims == 2 else "volume"
     found = []
     for number in range(len(counted.counts)):
         zone = {} if counted.zones is None else {"zone": counted.zones[number]}
+        outside = bool(zone) and not counted.counts[number].any()
         for at, name in enumerate(plan.names):
             plane, value = (at, 1) if plan.multilabel else (0, at)
             matrix = counted.counts[number, plane]
@@ -50,7 +52,7 @@ def rows(plan: StatsPlan, counted: Counted, dims: int, unit: str) -> list[Row]:
                 "class": name,
                 "pixels": pixels,
                 "share": pixels / known if known else None,
-                size: float(counted.sizes[number, plane, :, value].sum()),
+                size: None if outside else float(counted.sizes[number, plane, :, value].sum()),
                 "unit": unit,
             }
             found.append(row | (_agreement(plan, matrix, value) if plan.reference else {}))

@@ -100,10 +100,20 @@ def _names(path: str, table: Any, attribute: str | None) -> tuple[str, ...]:
     if attribute is not None and attribute not in table.column_names:
         given = ", ".join(table.column_names)
         raise InputError(f"{path}: has no attribute {attribute}; choose among {given}")
-    known = attribute or next((columns[name] for name in _NAMES if name in columns), None)
+    known = attribute or next((columns[name] for name in _NAMES if name in columns), None) or _telling(table)
     if known is None:
         return tuple(str(number) for number in range(1, len(table) + 1))
     return tuple("" if value is None else str(value) for value in table.column(known).to_pylist())
+
+
+def _telling(table: Any) -> str | None:
+    """The first attribute of texts that are there and differ for each zone."""
+    for field in table.schema:
+        if str(field.type) in {"string", "large_string", "string_view"}:
+            texts = table.column(field.name).to_pylist()
+            if all(texts) and len(set(texts)) == len(texts):
+                return str(field.name)
+    return None
 
 
 def _to_pixels(polygons: NDArray[Any], crs: str | None, georef: GeoReference) -> NDArray[Any]:
