@@ -44,3 +44,11 @@ def test_a_large_file_is_no_yaml(tmp_path):
         file.truncate(1 << 40)
     with pytest.raises(ConfigError, match="larger than 4 MiB"):
         load(PredictConfig, path)
+
+
+@pytest.mark.parametrize("values", [{"compression": "a" * 10_000}, {"a" * 10_000: 1}])
+def test_a_long_value_or_key_makes_no_long_line(values):
+    with pytest.raises(ConfigError) as caught:
+        load(PredictConfig, None, [f"{key}={value}" for key, value in values.items()])
+    assert len(str(caught.value)) < 2000
+    assert "blosc-lz4 or none" in str(caught.value) or "known keys" in str(caught.value)

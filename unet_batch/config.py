@@ -17,6 +17,7 @@ ConfigT = TypeVar("ConfigT", bound="Config")
 # Far more than any settings have; what goes beyond was not written by a person for this program.
 _LARGEST_FILE = 4 << 20  # bytes
 _MOST_VALUES, _DEEPEST, _LONGEST_INTEGER = 1_000_000, 50, 1024
+_LONGEST_MESSAGE, _LONGEST_SHOWN = 1000, 100  # characters; of a key
 
 
 def matching(pattern: str, choices: str) -> AfterValidator:
@@ -169,13 +170,13 @@ def _check_size(values: Any) -> None:
 def _set(values: dict[str, Any], item: str) -> None:
     key, sign, text = item.partition("=")
     if not sign or not key.strip():
-        raise ConfigError(f"--set {item}: write key=value")
+        raise ConfigError(f"--set {item:.200}: write key=value")
     value = _parsed(text, f"--set {item:.200}: the value is not YAML")
     *parents, leaf = key.strip().split(".")
     for parent in parents:
         child = values.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {item}: {parent} is not a mapping")
+            raise ConfigError(f"--set {item:.200}: {parent:.100} is not a mapping")
         values = child
     values[leaf] = value
 
@@ -187,10 +188,10 @@ def _first_fault(kind: type[BaseModel], values: dict[str, Any], error: Validatio
             return _unknown(keys, _siblings(kind, keys))
     keys, fault = max(faults, key=lambda one: len(one[0]))
     if not keys:
-        return _plain(fault["msg"])
+        return _cut(_plain(fault["msg"]))
     # A value that may be of several types has a fault for each of them.
     messages = dict.fromkeys(_plain(other["msg"]) for where, other in faults if where == keys)
-    message = " or ".join(messages).replace(" or must be", " or")
+    message = _cut(" or ".join(messages).replace(" or must be", " or"))
     told = fault["type"] in ("missing", "value_error", "too_long", "too_short")
     given = "" if told else f", not {fault['input']!r:.60}"
     return f"`{_dotted(keys)}`: {message}{given}"
@@ -250,4 +251,9 @@ _WORDS = (
 
 
 def _dotted(keys: Sequence[str]) -> str:
-    return ".".join(keys)
+    return ".".join(_cut(key, _LONGEST_SHOWN) for key in keys)
+
+
+def _cut(text: str, most: int = _LONGEST_MESSAGE) -> str:
+    """Text without its middle, where it is longer: the value at fault has any length, the cure is last."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"

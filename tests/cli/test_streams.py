@@ -87,6 +87,7 @@ def test_names_do_not_rule_a_terminal(desk):
 def test_text_that_people_write_is_shown_as_it_is():
     for text in ("plain", "µm, 日本語, ä\n", "a\tb", "שלום"):
         assert clean(text) == text
+    assert clean("\u200fa\u2028\u061c") == r"\u200fa\u2028\u061c"
     assert clean("\x9b31m\x7f\r\ud800") == r"\x9b31m\x7f\r\ud800"
 
 

@@ -18,8 +18,8 @@ from typing import IO, TextIO, cast
 # The reader of a pipe or the terminal is gone.
 _LEFT = {errno.EPIPE, errno.EIO, errno.ECONNRESET}
 _KEPT = "\n\t"
-# Marks that turn the direction of text around: they can show a name as another one.
-_TURNING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+# Marks that turn the direction of text around, and its other line ends: they can show a name as another one.
+_TURNING = {chr(code) for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 
 
 def clean(text: str) -> str:
