@@ -17,7 +17,7 @@ from tests.faults.campaign import Found
 from tests.faults.verbs import World
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "reliability.json"
-NAMES = ("crashes", "power", "damage", "hostile", "names", "sequences")
+NAMES = ("crashes", "power", "damage", "hostile", "names", "sequences", "pairs")
 _SAVE_SECONDS = 20.0
 
 
