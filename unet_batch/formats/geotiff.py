@@ -153,7 +153,7 @@ class _Raster:
 
 
 def _notes(facts: RasterFacts) -> tuple[str, ...]:
-    notes = []
+    notes = [*facts.notes]
     if facts.crs is None and facts.transform is not None:
         notes.append("has a transform but no CRS, so its place is left out; `crs` names one")
     if facts.other_nodata:

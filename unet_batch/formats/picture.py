@@ -16,7 +16,9 @@ from unet_batch.errors import FormatError, InputError
 from unet_batch.formats.choices import require_single
 from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.geotiff import beside
+from unet_batch.formats.photometry import PALETTE_KEPT, kept, orientation_note
 from unet_batch.formats.reader import ArrangedReader
+from unet_batch.store.bands import Band
 from unet_batch.tiling.box import Box
 
 WHOLE_FILE_LIMIT = 2 * 2**30
@@ -24,6 +26,7 @@ WHOLE_FILE_LIMIT = 2 * 2**30
 
 _NAMES = {"RGB": ("red", "green", "blue"), "RGBA": ("red", "green", "blue", "alpha"), "LA": ("grey", "alpha")}
 _limit_lock = Lock()
+_ORIENTATION = 274
 
 
 class DecodedPicture:
@@ -53,6 +56,8 @@ def open_picture(path: Path, config: ReadConfig) -> ArrangedReader:
     require_single(str(path), config)
     with _no_bomb_limit(), Pillow.open(path, formats=("PNG", "JPEG")) as picture:
         mode = picture.mode
+        notes = orientation_note(picture.getexif().get(_ORIENTATION, 1))
+        bands = _palette_band(picture)
         _check_size(path, picture)
         kind = str(picture.format)
         deep = kind == "PNG" and _is_deep_colour(path)
@@ -61,11 +66,25 @@ def open_picture(path: Path, config: ReadConfig) -> ArrangedReader:
     if config.axes not in {None, axes}:
         raise InputError(f"{path}: its axes are {axes}, not {config.axes}; leave `axes` out")
     place = beside(path, config)
-    notes = ("palette indices are kept as pixel values",) if mode == "P" else ()
+    notes += {"P": (PALETTE_KEPT,), "CMYK": (kept("CMYK"),)}.get(mode, ())
     facts = replace(
-        place, kind=kind, axes=axes, channel_names=_NAMES.get(mode, ()), notes=notes + place.notes
+        place,
+        kind=kind,
+        axes=axes,
+        channel_names=_NAMES.get(mode, ()),
+        notes=notes + place.notes,
+        bands=bands,
     )
     return ArrangedReader(str(path), DecodedPicture(pixels), facts, config)
+
+
+def _palette_band(picture: Pillow.Image) -> tuple[Band, ...]:
+    """The one band of a picture whose pixels are numbers of colours; none for others."""
+    colours = picture.getpalette("RGBA") if picture.mode == "P" else None
+    if colours is None:
+        return ()
+    columns = (colours[i::4] for i in range(4))
+    return (Band(colour="palette", table=tuple(zip(*columns, strict=True))),)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_batch.errors import FormatError, InputError, MissingError, one_line, raised_as
+from unet_batch.formats.photometry import colour_notes, colour_table
 from unet_batch.formats.projection import crs_of, crs_text, map_unit, rasterio_for
 from unet_batch.formats.remote import DRIVERS, refuse_distant_names, refuse_name
 from unet_batch.store.bands import Band
@@ -49,6 +50,7 @@ class RasterFacts:
         masked: whether it has a mask beside its pixels (.msk or inside), or an alpha band.
         unit: of the map, by OME's names; None for degrees and others.
         levels: overviews and the full resolution.
+        notes: how its colours are stored.
     """
 
     path: str
@@ -63,6 +65,7 @@ class RasterFacts:
     masked: bool
     unit: str | None
     levels: int
+    notes: tuple[str, ...] = ()
 
     @property
     def georef(self) -> GeoReference | None:
@@ -128,11 +131,7 @@ def _opener(path: str) -> "Callable[..., DatasetReader]":
 
 
 def _refuse_distant_overviews(path: str, dataset: "DatasetReader") -> None:
-    try:
-        refuse_name(dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", ""), path)
-    except InputError:
-        dataset.close()
-        raise
+    refuse_name(dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", ""), path)
 
 
 def raster_errors(path: str) -> AbstractContextManager[None]:
@@ -175,6 +174,7 @@ def facts_of(path: str, dataset: "DatasetReader") -> RasterFacts:
         masked=alpha is not None or ("per_dataset" in masks and "nodata" not in masks),
         unit=map_unit(crs),
         levels=1 + overviews,
+        notes=colour_notes(dataset),
     )
 
 
@@ -272,6 +272,7 @@ def _bands(dataset: "DatasetReader") -> tuple[Band, ...]:
             float(offset),
             unit,
             None if colour == "undefined" else colour,
+            colour_table(dataset.colormap(number)) if colour == "palette" else (),
         )
         for number, (name, scale, offset, unit, colour) in enumerate(
             zip(

@@ -12,7 +12,14 @@ from unet_batch.formats.config import ReadConfig
 from unet_batch.formats.flat import FlatFile
 from unet_batch.formats.reader import SAMPLES, ArrangedReader, Facts, StoredArray
 from unet_batch.formats.segments import SegmentedTiff
-from unet_batch.formats.tiff_facts import channel_names, kind_of, nodata_of, pixel_size_of
+from unet_batch.formats.tiff_facts import (
+    channel_names,
+    colour_notes,
+    kind_of,
+    nodata_of,
+    palette_band,
+    pixel_size_of,
+)
 
 # tifffile logs what it works around, several lines for one damaged file; what matters is raised.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -53,7 +60,8 @@ def _open(path: Path, file: tifffile.TiffFile, config: ReadConfig) -> ArrangedRe
         unit=found.unit,
         nodata=nodata_of(level.keyframe),
         levels=len(base.levels),
-        notes=chosen + notes + found.notes + _palette_note(level) + _cache_note(segmented, array, config),
+        bands=palette_band(base),
+        notes=chosen + notes + found.notes + colour_notes(base) + _cache_note(segmented, array, config),
         series=tuple(_series_of(file)) if len(file.series) > 1 else (),
     )
     if array is not segmented:
@@ -126,11 +134,6 @@ def _name_axes(
 
 def _plane(series: tifffile.TiffPageSeries) -> tuple[int, int]:
     return series.keyframe.shaped[2], series.keyframe.shaped[3]
-
-
-def _palette_note(series: tifffile.TiffPageSeries) -> tuple[str, ...]:
-    palette = series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE
-    return ("palette indices are kept as pixel values",) if palette else ()
 
 
 def _cache_note(segmented: SegmentedTiff, array: StoredArray, config: ReadConfig) -> tuple[str, ...]:

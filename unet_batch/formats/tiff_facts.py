@@ -7,7 +7,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import tifffile
 
+from unet_batch.formats.photometry import MIN_IS_WHITE, PALETTE_KEPT, kept, orientation_note
 from unet_batch.formats.reader import SAMPLES
+from unet_batch.store.bands import Band
 from unet_batch.store.units import PixelSize, in_micrometres, length
 
 _NODATA_TAG = 42113  # GDAL_NODATA
@@ -65,6 +67,31 @@ def _sample_names(page: tifffile.TiffPage) -> tuple[str, ...]:
     alpha = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
     extra = ["alpha" if kind in alpha else f"band {4 + i}" for i, kind in enumerate(page.extrasamples)]
     return (*_COLOURS, *extra)
+
+
+def colour_notes(series: tifffile.TiffPageSeries) -> tuple[str, ...]:
+    """What a person should know of how colours are stored, and of a picture that is to be shown turned."""
+    page, kinds = series.keyframe, tifffile.PHOTOMETRIC
+    told = {
+        kinds.MINISWHITE: MIN_IS_WHITE,
+        kinds.SEPARATED: kept("CMYK"),
+        kinds.CIELAB: kept("CIELAB"),
+        kinds.PALETTE: "its colour tables are for display and left out; pixels are intensities"
+        if series.kind == "imagej"
+        else PALETTE_KEPT,
+    }
+    notes = [text for kind, text in told.items() if kind == page.photometric]
+    tag = page.tags.get("Orientation")
+    return (*notes, *orientation_note(1 if tag is None else tag.value))
+
+
+def palette_band(series: tifffile.TiffPageSeries) -> tuple[Band, ...]:
+    """The one band of an image whose pixels are numbers of colours; none for others."""
+    page = series.keyframe
+    table = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
+    if table is None or series.kind == "imagej":
+        return ()
+    return (Band(colour="palette", table=tuple((r, g, b, 255) for r, g, b in (table.T >> 8).tolist())),)
 
 
 def nodata_of(page: tifffile.TiffPage) -> float | None:

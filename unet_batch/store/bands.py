@@ -11,13 +11,17 @@ from unet_batch.errors import FormatError
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """One channel: a pixel stands for ``scale * pixel + offset`` in ``unit``; ``colour`` as GDAL names it."""
+    """One channel: a pixel stands for ``scale * pixel + offset`` in ``unit``; ``colour`` as GDAL names it.
+
+    ``table`` has red, green, blue and alpha (0 to 255) of each value, where pixels are numbers of colours.
+    """
 
     name: str = ""
     scale: float = 1.0
     offset: float = 0.0
     unit: str | None = None
     colour: str | None = None
+    table: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def meaning(self) -> tuple[float, float, str | None]:

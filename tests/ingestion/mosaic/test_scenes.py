@@ -239,3 +239,9 @@ def test_a_real_scene_without_a_crs_says_what_to_do(name, tmp_path):
     assert "`scene_crs`" in refused(tmp_path, path)
     _, image = mosaic([path], tmp_path / "given.zarr", scene_crs=UTM)
     assert image.georef.crs == UTM
+
+
+def test_floats_without_a_value_for_no_data(tmp_path):
+    path = write_scene(tmp_path / "a.tif", noise((1, 20, 20), dtype="float32"))
+    _, image = mosaic([path], tmp_path / "a.zarr")
+    assert np.isnan(image.nodata)

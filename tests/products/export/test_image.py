@@ -95,3 +95,31 @@ def test_an_image_has_no_outlines(tmp_path):
 @pytest.mark.parametrize("path", sorted(GEO.glob("*.[tT][iI][fF]")), ids=lambda p: p.name)
 def test_real_scenes_come_back(path, tmp_path):
     assert_same(path, there_and_back(path, tmp_path))
+
+
+def test_a_colour_table_comes_back(tmp_path):
+    table = {0: (10, 20, 30, 255), 1: (200, 0, 0, 255), 2: (0, 0, 250, 255)}
+    path = tmp_path / "a.tif"
+    write_scene(path, noise((1, 40, 40), low=0, high=3), photometric="palette")
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, table)
+    back = there_and_back(path, tmp_path)
+    export(tmp_path / "image.zarr", f"{tmp_path}/parts/", ExportConfig(workers=0, tile=64, part=64))
+    for made in (back, tmp_path / "parts/mask.vrt"):
+        with rasterio.open(made) as file:
+            assert file.colorinterp == (ColorInterp.palette,)
+            assert {value: file.colormap(1)[value] for value in table} == table
+
+
+def test_colours_and_names_of_bands_in_any_order_come_back(tmp_path):
+    path = write_scene(tmp_path / "a.tif", noise((4, 40, 40)))
+    colours = (ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined)
+    names = ("B02", "B03", "B04", "B08")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = colours
+        file.descriptions = names
+    back = there_and_back(path, tmp_path)
+    export(tmp_path / "image.zarr", f"{tmp_path}/parts/", ExportConfig(workers=0, tile=64, part=64))
+    for made in (back, tmp_path / "parts/mask.vrt"):
+        with rasterio.open(made) as file:
+            assert (file.colorinterp, file.descriptions) == (colours, names)

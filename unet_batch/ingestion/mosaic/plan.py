@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import ConfigDict
 
 from unet_batch.atomic import atomic_write
 from unet_batch.config import Config
@@ -38,6 +39,8 @@ class MosaicPlan(Config):
 
     ``kind`` says who reads a scene: GDAL (``geo``) or the readers of microscopy files (``stage``).
     """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")  # null would bring NaN back as no value at all
 
     version: Literal[1] = 1
     kind: Literal["geo", "stage"]

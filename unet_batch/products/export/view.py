@@ -244,9 +244,9 @@ class ImageView:
         return
 
     @property
-    def colours(self) -> tuple[()]:
-        """Of no classes."""
-        return ()
+    def colours(self) -> Colours:
+        """A colour per value, where pixels are numbers of colours."""
+        return self.image.bands[0].table if self.channels == len(self.image.bands) == 1 else ()
 
     @property
     def bands(self) -> tuple[str, ...]:

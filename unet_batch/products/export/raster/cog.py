@@ -13,7 +13,14 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from unet_batch.products.export.raster.geotiff import category_xml, image_tags, nodata, pixel_tags
+from unet_batch.products.export.raster.geotiff import (
+    category_xml,
+    colour_roles,
+    has_table,
+    image_tags,
+    nodata,
+    pixel_tags,
+)
 from unet_batch.products.export.raster.pieces import Geometry, Page, Pieces
 from unet_batch.products.export.raster.tiff import LONG, Format, Tag
 from unet_batch.products.export.view import Source
@@ -145,8 +152,9 @@ def vrt(view: Source, parts: list[Part]) -> str:
 
 
 def _band(view: Source, parts: list[Part], band: int) -> str:
-    colours = ""
-    if view.classes is not None:
+    roles = colour_roles(view)
+    colours = f"<ColorInterp>{roles[band]}</ColorInterp>" if roles else ""
+    if has_table(view):
         entries = "".join(f'<Entry c1="{r}" c2="{g}" c3="{b}" c4="{a}"/>' for r, g, b, a in view.colours)
         colours = f"<ColorInterp>Palette</ColorInterp><ColorTable>{entries}</ColorTable>{category_xml(view)}"
     sources = "".join(_source(view, part, band) for part in parts)

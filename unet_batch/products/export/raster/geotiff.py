@@ -13,6 +13,7 @@ from unet_batch.store.georef import GeoReference
 
 _PALETTE, _RGB, _MIN_IS_BLACK = 3, 2, 1
 _FORMATS = {"u": 1, "i": 2, "f": 3}
+_ROLES = ("gray", "red", "green", "blue", "alpha")
 _ALPHA = 2  # of ExtraSamples: not multiplied into the colours
 _GEO_TAGS = {33550: DOUBLE, 33922: DOUBLE, 34264: DOUBLE, 34735: SHORT, 34736: DOUBLE, 34737: ASCII}
 _CENTIMETRE = 3
@@ -21,7 +22,7 @@ _CENTIMETRE = 3
 def pixel_tags(view: Source, tile: int, compression: str) -> list[Tag]:
     """Of every page: how its pixels are stored, coloured, and which of them are none."""
     bits = view.dtype.itemsize * 8
-    coloured, colours = view.classes is not None, [band.colour for band in view.meanings]
+    coloured, colours = has_table(view), [band.colour for band in view.meanings]
     rgb = colours[:3] == ["red", "green", "blue"]
     tags = [
         Tag(258, SHORT, [bits] * view.channels),
@@ -40,6 +41,21 @@ def pixel_tags(view: Source, tile: int, compression: str) -> list[Tag]:
     if extra := range(3 if rgb else 1, view.channels):
         tags.append(Tag(338, SHORT, [_ALPHA if colours[i : i + 1] == ["alpha"] else 0 for i in extra]))
     return tags
+
+
+def has_table(view: Source) -> bool:
+    """Whether pixels are shown by a colour for each value: classes, and images that were so ingested."""
+    if view.classes is not None:
+        return True
+    return bool(view.meanings and view.colours) and view.dtype.name in {"uint8", "uint16"}
+
+
+def colour_roles(view: Source) -> list[str]:
+    """GDAL's name for the colour of each band, where tags of TIFF cannot say it; else none."""
+    colours = [band.colour for band in view.meanings]
+    if has_table(view) or set(colours) <= {None, "gray"} or colours[:3] == ["red", "green", "blue"]:
+        return []
+    return [str(colour).capitalize() if colour in _ROLES else "Undefined" for colour in colours]
 
 
 def image_tags(view: Source, georef: GeoReference | None) -> list[Tag]:
@@ -66,7 +82,7 @@ def colour_map(view: Source) -> list[int]:
     """Red, green and blue of every value, 0 to 65535; black where there is no class."""
     table = np.zeros((3, 256**view.dtype.itemsize), np.int64)
     colours = np.array(view.colours, np.int64)[:, :3].T
-    table[:, : colours.shape[1]] = colours * 257
+    table[:, : colours.shape[1]] = colours[:, : table.shape[1]] * 257
     return [int(value) for value in table.reshape(-1)]
 
 
@@ -84,6 +100,10 @@ def gdal_metadata(view: Source) -> str:
             for role, value in told.items()
             if value != plain[role]
         ]
+    items += [
+        f'<Item name="COLORINTERP" sample="{i}" role="colorinterp">{role}</Item>'
+        for i, role in enumerate(colour_roles(view))
+    ]
     names = [
         f'<Item name="CLASS_{i}">{_twice_escaped(name)}</Item>' for i, name in enumerate(view.classes or ())
     ]
