@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from unet_batch.products.evaluate_many import evaluate_many as evaluate_many
     from unet_batch.products.export.config import ExportConfig as ExportConfig
     from unet_batch.products.export.run import export as export
+    from unet_batch.products.masks_array import open_masks as open_masks
     from unet_batch.products.objects.config import ObjectsConfig as ObjectsConfig
     from unet_batch.products.objects.run import objects as objects
     from unet_batch.products.preview.config import PreviewConfig as PreviewConfig
@@ -78,6 +79,7 @@ _HOMES = {
     "ingest_labels": "unet_batch.ingestion.labels.run",
     "ingest_mosaic": "unet_batch.ingestion.mosaic.run",
     "load_checkpoint": "unet_batch.models.checkpoint",
+    "open_masks": "unet_batch.products.masks_array",
     "objects": "unet_batch.products.objects.run",
     "preview": "unet_batch.products.preview.run",
     "report": "unet_batch.products.report.run",
