@@ -15,6 +15,7 @@ from unet_batch.devices.claim import SIMULATED
 from unet_batch.devices.device import open_device
 from unet_batch.devices.simulated_stream import SimulatedEvent, SimulatedStream
 from unet_batch.errors import InputError
+from unet_batch.models.checkpoint import load_checkpoint, save_checkpoint
 from unet_batch.prediction import autotuner, pipeline
 from unet_batch.prediction.autotuner import assume
 from unet_batch.prediction.config import PredictConfig
@@ -116,6 +117,40 @@ def test_fp16_is_taken_by_a_driver_without_a_gpu_whose_workers_are_elsewhere(mon
 
 
 @pytest.fixture
+def loud(world, tmp_path):
+    """The image of ``world``, and a network whose logits fp16 cannot hold: they come near 300,000."""
+    network = tmp_path / "loud.safetensors"
+    module, spec = load_checkpoint(world[1])
+    with torch.no_grad():
+        module.head.weight *= 1e5
+        module.head.bias *= 1e5
+    save_checkpoint(network, module, spec)
+    return world[0], network
+
+
+@pytest.mark.parametrize("backend", ["eager", "fused"])
+@pytest.mark.parametrize("features", [{}, {"merge": "blend"}], ids=["crop", "blend"])
+def test_fp16_that_overflows_is_told_with_its_cure(machine, loud, tmp_path, backend, features):
+    run(loud, tmp_path / "half.zarr", precision="fp16", backend=backend, **features)
+    assert not device().races
+    (remark,) = status(tmp_path / "half.zarr").remarks
+    assert "precision=bf16 or precision=fp32" in remark
+    run(loud, tmp_path / "full.zarr", backend=backend, **features)
+    assert status(tmp_path / "full.zarr").remarks == []
+
+
+def test_fp16_that_fits_is_silent(machine, world, loud, tmp_path):
+    """Also after a network that overflowed, and where stored pixels are no numbers."""
+    run(loud, tmp_path / "loud.zarr", precision="fp16")
+    pixels = noise((2, *SHAPE)).astype(np.float32)
+    pixels[:, 40:60, 40:60] = np.nan
+    holes = write_image(tmp_path / "holes.zarr", pixels, "cyx", 64), world[1]
+    for number, one in enumerate((world, holes)):
+        run(one, tmp_path / f"{number}.zarr", precision="fp16")
+        assert status(tmp_path / f"{number}.zarr").remarks == []
+
+
+@pytest.fixture
 def blocks(monkeypatch):
     """For each block, how often it waited and copied pageable memory; it is staged while no queue is held."""
     found = []
@@ -140,8 +175,9 @@ def blocks(monkeypatch):
     return found
 
 
-def test_a_block_waits_once_and_copies_from_pinned_memory_alone(machine, world, tmp_path, blocks):
-    run(world, tmp_path / "out.zarr", probabilities=True, levels=2)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_block_waits_once_and_copies_from_pinned_memory_alone(machine, world, tmp_path, blocks, precision):
+    run(world, tmp_path / "out.zarr", probabilities=True, levels=2, precision=precision)
     assert len(blocks) == 9
     assert {(one["synchronisations"], one["pageable"]) for one in blocks} == {(1, 0)}
 

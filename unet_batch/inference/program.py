@@ -29,7 +29,8 @@ class Program:
         Raises:
             torch.OutOfMemoryError: memory does not suffice.
         """
-        x = device.empty((batch, *like.shape), like.dtype).zero_()
+        x = device.empty((batch, *like.shape), like.dtype)
+        x.copy_(like.expand(x.shape))  # pixels as they come: other values might overflow where these do not
         out = torch.stack(list(compute(x)))
 
         def run() -> None:

@@ -241,7 +241,7 @@ class SlidingWindow:
         """Logits of a batch of any length; filled up for networks that take one length."""
         if not self.full or len(x) == self.form.tiles:
             return network(x)
-        padding = x.new_zeros((self.form.tiles - len(x), *x.shape[1:]))
+        padding = x[:1].expand(self.form.tiles - len(x), *x.shape[1:])
         return network(torch.cat([x, padding]))[: len(x)]
 
     def _cropped(self, logits: Tensor, x: Tensor) -> Tensor:

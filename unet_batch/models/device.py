@@ -33,6 +33,14 @@ class Network(Protocol):
         """How many calls may run at once."""
         ...
 
+    @property
+    def overflowed(self) -> Tensor | None:
+        """Of fp16 a bool on the device, which a call sets where finite pixels give other logits; else None.
+
+        It stays set: who asks clears it before, and reads it with the answer.
+        """
+        ...
+
     def __call__(self, x: Tensor) -> Tensor:
         """What its feed says, on the device, to float32 logits; a thread's next call may overwrite them."""
         ...
@@ -127,6 +135,12 @@ class TorchNetwork:
     threads: int | None
     calls: ClassVar[int] = 1
 
+    @property
+    def overflowed(self) -> Tensor | None:
+        """As `Network` says."""
+        flag: Tensor | None = getattr(self.module, "overflowed", None)
+        return flag
+
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, *spatial) to float32 logits."""
         # OpenMP keeps the number per calling thread, so setting it once elsewhere is not enough.
@@ -145,6 +159,7 @@ class FromStored(nn.Module):
 
     offset: Tensor
     scale: Tensor
+    overflowed: Tensor
 
     def __init__(
         self, network: nn.Module, affine: Affine | None, dtype: torch.dtype, layout: torch.memory_format
@@ -152,17 +167,33 @@ class FromStored(nn.Module):
         super().__init__()
         self.network, self.dtype, self.layout = network, dtype, layout
         self.affine = affine
+        if dtype == torch.float16:
+            self.register_buffer("overflowed", torch.zeros((), dtype=torch.bool))
         for name, values in () if affine is None else (("offset", affine.offset), ("scale", affine.scale)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, *spatial) as stored to float32 logits."""
+        pixels = x
         if self.affine is not None:
             per_channel = (1, -1) + (1,) * (x.ndim - 2)
             offset, scale = self.offset.view(per_channel), self.scale.view(per_channel)
             x = normalise.stored(x, self.affine, offset, scale)
         logits: Tensor = self.network(x.to(dtype=self.dtype, memory_format=self.layout))
+        if self.dtype == torch.float16:
+            self.overflowed |= _overflow(pixels, logits)
         return logits.float()
+
+
+def _overflow(pixels: Tensor, logits: Tensor) -> Tensor:
+    """Whether a sample of finite ``pixels`` has ``logits`` that are not: one pass over these, and no wait.
+
+    Sums of finite fp16 numbers are finite in float32, so the sum is finite where each of them is.
+    """
+    bad = ~logits.flatten(1).sum(dim=1, dtype=torch.float32).isfinite()
+    if pixels.is_floating_point():
+        bad = bad & pixels.flatten(1).isfinite().all(dim=1)
+    return bad.any()
 
 
 def _ready(model: nn.Module, spec: ModelSpec, runtime: Runtime, affine: Affine | None) -> nn.Module:

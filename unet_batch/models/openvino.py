@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -44,6 +44,8 @@ class OpenVinoNetwork:
     16: 1 % of a call, against 5 to 7 % before it). Other types are normalised before it: in bf16 the graph
     keeps 8 bits of them.
     """
+
+    overflowed: ClassVar[Tensor | None] = None  # it takes no fp16
 
     def __init__(
         self,

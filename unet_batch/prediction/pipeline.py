@@ -92,7 +92,7 @@ class Pipelined:
                 self.order.acquire()
             try:
                 with torch.inference_mode():
-                    done, layers, counts = self._enqueue(slot, pixels, keep, region, valid)
+                    done, layers, told = self._enqueue(slot, pixels, keep, region, valid)
             except BaseException:
                 self.device.synchronize()  # what was enqueued still uses the slot
                 raise
@@ -106,7 +106,9 @@ class Pipelined:
                 arrays = {
                     name: [to_host(one, outer).copy() for one in parts] for name, parts in layers.items()
                 }
-            return Computed(arrays, tuple(counts.tolist()), self.predictor.window.remark)
+            overflowed = "overflowed" in told and bool(told["overflowed"].any())
+            remark = self.predictor.remark(overflowed=overflowed)
+            return Computed(arrays, tuple(told["counts"].tolist()), remark)
         finally:
             self.free.put(slot)
 
@@ -117,7 +119,7 @@ class Pipelined:
         keep: Tensor | None,
         region: Box,
         valid: NDArray[np.bool_] | None,
-    ) -> tuple[Event, dict[str, list[Tensor]], Tensor]:
+    ) -> tuple[Event, dict[str, list[Tensor]], dict[str, Tensor]]:
         """Give the device all work of a block; what comes back is there once the event is."""
         with self.upload:
             on_device = slot.uploaded("pixels", pixels)
@@ -125,18 +127,18 @@ class Pipelined:
             copied = self.upload.record()
         self.compute.wait(copied)
         with self.compute:
-            found, counted = self.predictor.layers(on_device, kept, region, valid)
+            found, noted = self.predictor.layers(on_device, kept, region, valid)
             computed = self.compute.record()
         # The device must keep them until they are copied, whatever becomes of them here.
-        slot.on_device += [*(one for parts in found.values() for one in parts), counted]
+        slot.on_device += [*(one for parts in found.values() for one in parts), *noted.values()]
         self.download.wait(computed)
         with self.download:
             layers = {
                 name: [slot.downloaded(f"{name}{level}", one) for level, one in enumerate(parts)]
                 for name, parts in found.items()
             }
-            counts = slot.downloaded("counts", counted)
-            return self.download.record(), layers, counts
+            told = {name: slot.downloaded(name, one) for name, one in noted.items()}
+            return self.download.record(), layers, told
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from unet_batch.tiling import Box, Tile
 
 NO_DATA = 255
 FEW_CLASSES = 16  # up to here comparing with each class is faster than counting in bins
+OVERFLOW = "fp16 overflowed, so some labels are wrong; predict anew with precision=bf16 or precision=fp32"
 QUANTA = NO_DATA - 1  # a probability p is stored as round(254 p)
 
 
@@ -74,6 +75,7 @@ class Predictor:
         self.dims, compute = plan.spec.dims, plan.compute
         networks = ready_networks(plan, models, runtime)
         self.calls = min(network.calls for network in networks)
+        self._flags = [flag for network in networks if (flag := network.overflowed) is not None]
         self.window = SlidingWindow(
             networks,
             plan.spec,
@@ -91,6 +93,7 @@ class Predictor:
         """
         tiles = [tile for tile in self.plan.tiles.tiles(region) if _wanted(tile, region, valid)]
         with torch.inference_mode():
+            self._clear_flags()
             labels, probabilities = self._answer(self.window.to_device(hull), region, tiles)
             keep = None if valid is None else self.window.device.upload(torch.from_numpy(self.spatial(valid)))
             return Answer(labels, probabilities, keep)
@@ -142,12 +145,23 @@ class Predictor:
             name: [to_host(part, outer) for part in self._levels(name, pixels)]
             for name, pixels in layers.items()
         }
-        return Computed(host, self._counts(host["labels"][0]), self.window.remark)
+        overflowed = any(bool(flag) for flag in self._flags)
+        return Computed(host, self._counts(host["labels"][0]), self.remark(overflowed=overflowed))
+
+    def remark(self, *, overflowed: bool) -> str:
+        """What a person should know of a block; empty where it was computed as planned."""
+        return "; ".join(filter(None, (self.window.remark, OVERFLOW if overflowed else "")))
+
+    def _clear_flags(self) -> None:
+        for flag in self._flags:
+            flag.zero_()
 
     def layers(
         self, pixels: Tensor, keep: Tensor | None, region: Box, valid: NDArray[np.bool_] | None
-    ) -> tuple[dict[str, list[Tensor]], Tensor]:
-        """All levels of all layers and the pixels per class, on the device and without waiting for it.
+    ) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
+        """All levels of all layers and what is told of them, on the device and without waiting for it.
+
+        Told are ``counts``, the pixels per class, and ``overflowed`` (networks in fp16), whether they did.
 
         Args:
             pixels: (C, *spatial) of the region's read box.
@@ -157,11 +171,13 @@ class Predictor:
         """
         tiles = [tile for tile in self.plan.tiles.tiles(region) if _wanted(tile, region, valid)]
         with torch.inference_mode():
+            self._clear_flags()
             labels, probabilities = self._answer(pixels, region, tiles)
             found = self._layers(labels, probabilities, keep)
-            return {name: self._levels(name, one) for name, one in found.items()}, self._counted(
-                found["labels"]
-            )
+            told = {"counts": self._counted(found["labels"])}
+            if self._flags:
+                told["overflowed"] = torch.stack(self._flags)
+            return {name: self._levels(name, one) for name, one in found.items()}, told
 
     def _levels(self, name: str, pixels: Tensor) -> list[Any]:
         """All levels of a layer; on the CPU by numpy: torch makes threads wait for each other every step."""
