@@ -101,7 +101,7 @@ NOT_CHECKPOINTS = {
     "cut.safetensors": (lambda b, w, m: b[: len(b) // 2], "bytes of weights; copy the file again"),
     "stub.safetensors": (lambda b, w, m: b[:20], "ends inside its header; copy the file again"),
     "text.safetensors": (lambda b, w, m: b"hello", "not a safetensors file; give one"),
-    "pickle.safetensors": (lambda b, w, m: pickle.dumps(m), "is a pickle, which can run code and is never"),
+    "pickle.safetensors": (lambda b, w, m: pickle.dumps(m), "is a pickle, which can run code and is not"),
     "saved.safetensors": (lambda b, w, m: saved(w), "is a zip (as torch.save writes), which can run code"),
     "bare.pt": (lambda b, w, m: saved(w), "no such file; describe bare.pt there"),
     "foreign.safetensors": (lambda b, w, m: save(w), "safetensors of another program"),
@@ -159,7 +159,7 @@ def test_checkpoints_that_are_not_there(refused):
     [
         ("blok=64", "unknown key `blok`; did you mean `block`?"),
         ("skip_background={methd: variance}", "unknown key `skip_background.methd`; did you mean `method`?"),
-        ("skip_background=variance", "`skip_background`: must be a mapping, not 'variance'"),
+        ("skip_background=variance", "`skip_background`: must be a mapping or 'tissue', not 'variance'"),
         ("block=abc", "`block`: must be 'auto' or a list, not 'abc'"),
         ("block=0", "`block`: must be 'auto' or greater than or equal to 1, not 0"),
         ("batch=-1", "`batch`"),

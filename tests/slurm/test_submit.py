@@ -87,8 +87,8 @@ def test_a_whole_workflow_with_its_prediction(desk):
     answer = desk.submit("workflow", script, "--out", "out/a b", "--time", "30", json_answer=False)
     assert answer.code == 0, answer
     jobs = sorted(desk.jobs())
-    assert len(jobs) == 3
-    assert [desk.ended(job) for job in jobs] == ["COMPLETED"] * 3, desk.logs()
+    assert len(jobs) == 4
+    assert [desk.ended(job) for job in jobs] == ["COMPLETED"] * 4, desk.logs()
     assert (desk.folder / "out" / "a b" / "overlay.png").exists()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unet_batch.atomic import atomic_write
+from unet_batch.calls import checked
 from unet_batch.viewing.config import ViewConfig
 from unet_batch.viewing.scene import Scene
 from unet_batch.viewing.server import Server
@@ -13,6 +14,7 @@ from unet_batch.viewing.server import Server
 _DEFAULT = ViewConfig()
 
 
+@checked
 def view(
     stores: Sequence[str | Path] | str | Path, config: ViewConfig = _DEFAULT, *, difference: bool = False
 ) -> Server:

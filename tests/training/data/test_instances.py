@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from tests.training.data.labelled import coordinates, opened, spec_of, write_pair
-from unet_batch.errors import InputError
+from unet_batch.errors import ConfigError, InputError
 from unet_batch.tiling import Box
 from unet_batch.training.augment.config import AugmentConfig
 from unet_batch.training.data.config import BorderWeights, InstanceClasses, SamplingConfig
@@ -85,7 +84,7 @@ def test_cores_are_those_of_the_whole_instance_in_every_cell(tmp_path):
 
 
 def test_a_core_needs_an_inner_border_and_an_edge():
-    with pytest.raises(ValidationError, match="needs border inner"):
+    with pytest.raises(ConfigError, match="needs border inner"):
         InstanceClasses(core=0.3, border="thick")
     whole = InteriorBorder(InstanceClasses(core=0.3), FORM, 65535, 2)(np.full((1, 9, 9), 4, np.uint16))
     assert (whole == 1).all()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unet_batch.atomic import atomic_path
+from unet_batch.calls import checked
 from unet_batch.errors import InputError, OutputError, text_of
 from unet_batch.extras import needed
 from unet_batch.models.checkpoint import load_checkpoint, load_program
@@ -39,6 +40,7 @@ class Exported:
     difference: float | None
 
 
+@checked
 def export_network(source: str | Path, out: str | Path) -> Exported:
     """Write the checkpoint ``source`` for other programs, in the form that the name of ``out`` says.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from unet_batch.calls import checked
 from unet_batch.config import read_values, validate
 from unet_batch.errors import FormatError, InputError, MissingError
 from unet_batch.models.checkpoint import load_checkpoint, read_card, save_checkpoint
@@ -19,6 +20,7 @@ PROGRAMS = (".pt2", ".ts", ".onnx")
 WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 
 
+@checked
 def import_network(
     source: str | Path,
     out: str | Path,
