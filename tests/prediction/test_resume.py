@@ -20,6 +20,7 @@ from unet_batch.errors import OutputError, PlanMismatchError, StoreBusyError
 from unet_batch.prediction.config import PredictConfig
 from unet_batch.prediction.run import predict
 from unet_batch.prediction.status import status
+from unet_batch.prediction.verify import verify
 from unet_batch.store.journal import Status
 from unet_batch.store.ledger import Ledger
 
@@ -95,7 +96,9 @@ def test_coarse_levels_that_a_kill_left_out_are_written_by_the_next_run(world, t
     monkeypatch.undo()
     assert status(out).state == "incomplete"
     assert status(out).blocks["pending"] == 0
+    assert not verify(out).whole
     assert predict(image, out, network, CONFIG).state == "done"
+    assert verify(out).whole
     assert shard_hashes(out) == hashes
 
 

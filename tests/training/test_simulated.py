@@ -110,7 +110,7 @@ HALF = {"device": "auto", "precision": "fp16", "most_skipped": 6}
 @FP16
 def test_a_scale_that_overflows_falls_and_is_told(machine, world, tmp_path, scaler):
     scaler(3e38)
-    _, watch = trained(world, tmp_path, run=HALF)
+    _, watch = trained(world, tmp_path, run=HALF, objective={"kind": "dice_ce", "dice_weight": 24})
     told = [message for message in watch.messages if "skipped" in message]
     result = json.loads(RunFolder(tmp_path).done.read_text())
     assert 0 < result["skipped"] == len(told) < 6

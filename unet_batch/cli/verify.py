@@ -46,6 +46,7 @@ def command(
         "checked": found.checked,
         "pending": found.pending,
         "failed": found.failed,
+        "finished": found.finished,
         "bad_blocks": [list(index) for index in found.bad_blocks],
         "bad_levels": list(found.bad_levels),
         "repaired": found.repaired,
@@ -98,6 +99,8 @@ def _show(out: Path, values: dict[str, object]) -> None:
     for key, value in values.items():
         if value is not None:
             click.echo(f"{key:>20}: {value}")
+    if not (values["finished"] or values["pending"]):
+        click.echo(f"{out}: its coarse levels are not written yet; run predict again", err=True)
     for state, cure in (("pending", "run predict again"), ("failed", "run predict with --retry-failed")):
         if count := values[state]:
             click.echo(f"{out}: {count} blocks are {state}, so not checked; {cure}", err=True)

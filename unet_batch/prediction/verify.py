@@ -30,6 +30,7 @@ class Verification:
         ok: every done block is as it was written (after the repair, if there was one).
         pending: blocks that no run has settled yet.
         failed: blocks that were set aside.
+        finished: whether the levels above those that blocks write were written, too.
         checked: blocks compared.
         bad_blocks: grid indices of blocks that differed or could not be read.
         bad_levels: levels above those that blocks write, with what is wrong with them.
@@ -43,11 +44,12 @@ class Verification:
     repaired: bool = False
     pending: int = 0
     failed: int = 0
+    finished: bool = True
 
     @property
     def whole(self) -> bool:
-        """Whether the store is as it was written and no block is left to do."""
-        return self.ok and not (self.pending or self.failed)
+        """Whether the store is as it was written and nothing is left to do: no block, no coarse level."""
+        return self.ok and self.finished and not (self.pending or self.failed)
 
 
 @checked
@@ -114,6 +116,7 @@ def _check(path: str | Path, watch: Watch) -> Verification:
         levels,
         pending=blocks[Status.PENDING],
         failed=blocks[Status.FAILED],
+        finished=bool(masks.attributes.get("finished")),
     )
 
 
