@@ -53,10 +53,10 @@ def test_a_closed_standard_output_is_no_error(desk):
 
 
 def test_a_terminal_that_ends_stops_a_run_as_sigterm_does(desk):
-    small = [word.replace("block=64", "block=16") for word in PREDICT]
+    small = [*(word.replace("block=64", "block=16") for word in PREDICT), "--set", "tta=true"]
     with subprocess.Popen([*PROGRAM, *small], stderr=subprocess.PIPE, text=True) as driver:
-        while driver.poll() is None and not list(desk.glob("new.zarr/0/c/*/*")):
-            time.sleep(0.01)
+        while driver.poll() is None and not any(desk.glob("new.zarr/0/c/*/*")):
+            time.sleep(0.001)
         driver.send_signal(signal.SIGHUP)
         _, told = driver.communicate()
     assert driver.returncode == ExitCode.STOPPED, told

@@ -149,7 +149,9 @@ def test_info_tells_the_place(tmp_path):
     ingest(path, tmp_path / "out.zarr")
     found = info(tmp_path / "out.zarr")
     assert found["transform"] == list(ORIGIN)[:6]
-    assert found["bands"] == [{"name": "band 1", "scale": 1, "offset": 0, "unit": None, "colour": "gray"}]
+    assert found["bands"] == [
+        {"name": "band 1", "scale": 1, "offset": 0, "unit": None, "colour": "gray", "table": ()}
+    ]
 
 
 def test_a_band_of_nonsense_is_named(tmp_path):

@@ -24,7 +24,7 @@ from unet_batch.products.export.raster import product as raster_product
 from unet_batch.products.export.run import export
 from unet_batch.store.masks import Masks
 
-CONFIG = ExportConfig(workers=0, tile=64, part=128, block=50)
+CONFIG = ExportConfig(workers=0, tile=64, part=128, block=50, instances=False)
 OUTPUTS = ["m.tif", "parts", "m.ome.tif", "m.geojson", "m.parquet", "m.gpkg"]
 
 

@@ -22,7 +22,7 @@ FORMATS = ["geojson", "parquet", "gpkg"]
 
 
 def config(**values):
-    return ExportConfig(workers=0, block=50, **values)
+    return ExportConfig(workers=0, block=50, **{"instances": False, **values})
 
 
 def read(path):
