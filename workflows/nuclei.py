@@ -155,7 +155,7 @@ def suggest(out: Path, model: Path) -> None:
     print(f"look at    {out / 'overlay.png'}: the outline of every nucleus")
     print(f"           {table}: a row for each, with its area, place and mean colours")
     print(f"           {labels}/instances: its number at every pixel; {labels}/nuclei: the classes")
-    print(f"open       napari --plugin napari-ome-zarr {out / 'image.zarr'}")
+    print(f"open       unet-batch view {out / 'image.zarr'}")
     print(f"polygons   unet-batch export {labels}/instances {out / 'nuclei.geojson'} --set table={table}")
     print(f"ask        unet-batch status {labels}/nuclei")
     print(f"check      unet-batch verify {labels}/nuclei --untiled 4 --model {model}")
